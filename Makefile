@@ -1,0 +1,49 @@
+# Each command sets up what it needs. Another Python: make PYTHON=python3.13 demo
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help setup setup-dev demo repro test fuzz lint bench bench-size lock
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@
+
+setup: $(VENV)/.ready  ## The environment that runs the pipeline, in .venv
+
+setup-dev: $(VENV)/.ready-dev  ## The same with tests, lint and types
+
+demo: setup  ## All six stages on drawn pictures, in a copy of the checkout: minutes, no network
+	$(BIN)/python -m classifier demo
+
+repro: setup  ## Check params.yaml, then dvc repro
+	$(BIN)/python -m classifier check
+	dvc repro
+
+test: setup-dev  ## The tests
+	$(BIN)/python -m pytest
+
+fuzz: setup-dev  ## The decoder and the archive reader on mutated files, a minute each
+	$(BIN)/python -m tests.fuzz_images --seconds 60
+	$(BIN)/python -m tests.fuzz_archives --seconds 60
+
+lint: setup-dev  ## Lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock:  ## Resolve requirements*.in anew
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.in -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-gpu.in -o requirements-gpu.txt

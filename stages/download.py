@@ -1,0 +1,89 @@
+"""Fetch the data set and the pre-trained weights; all network access is here."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from classifier.archives import Limits
+from classifier.cache import cache_folder
+from classifier.catalog import load_dataset, load_weights
+from classifier.collecting import collect, collect_drawn
+from classifier.downloading import fetch
+from classifier.errors import UserError, one_line_errors
+from classifier.files import whole
+from classifier.params import Params, load_params
+
+RAW = Path("data/raw")
+WEIGHTS = Path("data/weights")
+WEIGHTS_CATALOGUE = Path("data/catalog/weights.yaml")
+
+
+def main() -> None:
+    params = load_params()
+    download_weights(params)
+    source = Path(params.data.source)
+    if source.suffix in (".yaml", ".yml"):
+        download_dataset(source, params)
+    else:
+        facts = {"name": source.name, "source": params.data.source}
+        collect(source, RAW, limits(params), facts)
+
+
+def download_dataset(catalogue: Path, params: Params) -> None:
+    """Fetch or draw what a catalogue file describes."""
+    entry = load_dataset(catalogue)
+    facts: dict[str, Any] = {
+        "name": entry.name,
+        "source": params.data.source,
+        "terms": entry.terms,
+        "citation": entry.citation,
+    }
+    if entry.drawn:
+        collect_drawn(entry.drawn, RAW, facts)
+    if not entry.file:
+        return
+    fetched = fetch(entry.file, cache_folder("downloads"), os.environ.get("DATA_MIRROR"))
+    facts["file"] = {
+        "name": entry.file.name,
+        "urls": entry.file.urls,
+        "bytes": fetched.bytes,
+        "sha256": fetched.sha256,
+        "note": fetched.note,
+    }
+    collect(fetched.path, RAW, limits(params), facts)
+
+
+def limits(params: Params) -> Limits:
+    """What is taken from a source at most."""
+    given = params.data.limits
+    return Limits(given.files, given.file_bytes, given.total_bytes, given.ratio)
+
+
+def download_weights(params: Params) -> None:
+    """Put the weights that finetune.weights names where finetune_vgg16 looks for them."""
+    WEIGHTS.mkdir(parents=True, exist_ok=True)
+    weights = params.finetune.weights
+    if weights == "none":
+        return
+    if weights == "imagenet":
+        name = "imagenet" if params.finetune.head == "dense" else "imagenet_classifier"
+        entry = load_weights(WEIGHTS_CATALOGUE, name)
+        path = fetch(
+            entry.file,
+            cache_folder("downloads"),
+            os.environ.get("DATA_MIRROR"),
+            ways_on=f"set DATA_MIRROR to a folder or URL that holds {entry.file.name}, "
+            "finetune.weights to the path of a weights file, or finetune.weights: none",
+        ).path
+    else:
+        path = Path(weights)
+        if not path.is_file():
+            raise UserError(f"finetune.weights is {weights!r}, allowed: imagenet, none or a file")
+    with whole(WEIGHTS / "vgg16.h5") as beside:
+        shutil.copyfile(path, beside)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,139 @@
+"""A real HTTP server on this machine that misbehaves as it is told, for tests of downloads."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one request is answered; by default as a good server does, ranges included.
+
+    `breaks_after`, `stalls_after`: bytes of this answer's body after which the connection is closed
+    or falls silent. `promises`: bytes that Content-Length says more (or less) than there are.
+    `knows_ranges`, `knows_if_range`: without, the whole file is sent, or the range even of a
+    changed file. `refuses_ranges`: 416 to every range. `chunked`: no Content-Length.
+    """
+
+    body: bytes = b""
+    status: int = 200
+    etag: str = '"1"'
+    headers: dict[str, str] = field(default_factory=dict)
+    breaks_after: int | None = None
+    stalls_after: int | None = None
+    promises: int = 0
+    knows_ranges: bool = True
+    knows_if_range: bool = True
+    refuses_ranges: bool = False
+    chunked: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the server was asked: the path and the headers that matter to a resumed download."""
+
+    path: str
+    range: str
+    if_range: str
+    if_none_match: str
+
+
+class Server:
+    """`answers[PATH]`: one answer a request, in order; the last is given to all later ones."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answers: dict[str, list[Answer]] = {}
+        self.requests: list[Request] = []
+        self.sent = 0  # bytes of chunked bodies that clients took
+        self.over = threading.Event()
+        self._lock = threading.Lock()
+
+    def answer(self, request: Request) -> Answer:
+        with self._lock:
+            asked = sum(earlier.path == request.path for earlier in self.requests)
+            self.requests.append(request)
+        answers = self.answers.get(request.path, [Answer(b"no such file\n", status=404)])
+        return answers[min(asked, len(answers) - 1)]
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server on a free port of this machine, until the block ends."""
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    httpd.daemon_threads = True
+    server = Server(f"http://127.0.0.1:{httpd.server_port}")
+    httpd.script = server  # type: ignore[attr-defined]
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.over.set()
+        httpd.shutdown()
+        thread.join()
+        httpd.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        script: Server = self.server.script  # type: ignore[attr-defined]
+        asked = [self.headers.get(name, "") for name in ("Range", "If-Range", "If-None-Match")]
+        answer = script.answer(Request(self.path, *asked))
+        status, body, headers = _response(answer, *asked)
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Connection", "close")
+        self.close_connection = True
+        self.end_headers()
+        if answer.chunked:
+            with suppress(ConnectionError):  # a client may have had enough
+                self._send_chunks(body, script)
+            return
+        ends = [at for at in (answer.breaks_after, answer.stalls_after) if at is not None]
+        self.wfile.write(body[: min(ends, default=len(body))])
+        self.wfile.flush()
+        if answer.stalls_after is not None:
+            script.over.wait(30)
+
+    def _send_chunks(self, body: bytes, script: Server) -> None:
+        for start in range(0, len(body), 10_000):
+            chunk = body[start : start + 10_000]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            script.sent += len(chunk)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def _response(
+    answer: Answer, asked: str, if_range: str, if_none_match: str
+) -> tuple[int, bytes, dict[str, str]]:
+    headers = {"ETag": answer.etag} if answer.etag else {}
+    headers |= answer.headers
+    if answer.status == 200 and answer.etag and if_none_match == answer.etag:
+        return 304, b"", headers
+    start = re.fullmatch(r"bytes=(\d+)-", asked)
+    ranged = start is not None and answer.knows_ranges and answer.status == 200
+    if ranged and if_range and answer.knows_if_range and if_range != answer.etag:
+        ranged = False
+    status, body, size = answer.status, answer.body, len(answer.body)
+    if ranged and start:
+        first = int(start[1])
+        if first >= size or answer.refuses_ranges:
+            headers |= {"Content-Range": f"bytes */{size}", "Content-Length": "0"}
+            return 416, b"", headers
+        status, body = 206, body[first:]
+        headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
+    if answer.chunked:
+        headers["Transfer-Encoding"] = "chunked"
+    else:
+        headers["Content-Length"] = str(len(body) + answer.promises)
+    return status, body, headers
