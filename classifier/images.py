@@ -1,0 +1,298 @@
+"""Decoding pictures to small RGB arrays that show what a person would see, whatever the file name.
+
+- The format is told by the first bytes. JPEG (with or without a JFIF header, MPO's first picture),
+  PNG, GIF, BMP, WebP, TIFF and PBM/PGM/PPM are read; nothing that runs another program (EPS) is.
+- EXIF orientation is applied; transparent parts are seen on white; of an animation, the first
+  frame; 16-bit grey is divided by 257, not clipped. CMYK and YCCK JPEGs are taken as inverted, as
+  Adobe writes them and browsers show them.
+- Colour profiles (ICC) are ignored, as TensorFlow and torchvision ignore them and as ImageNet's
+  weights were trained; only a CMYK file looks noticeably different in a colour-managed viewer.
+- 32-bit integer and floating-point grey is refused: no two viewers agree on its black and white.
+- A JPEG much larger than wanted is decoded at 1/2, 1/4 or 1/8 by the JPEG decoder itself, never
+  below the wanted size; then Pillow's antialiased bilinear resizing (reducing_gap=2) does the rest.
+"""
+
+import io
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ExifTags import Base
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+# Pillow logs what it also raises; without a handler Python prints such lines to stderr.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+# The classes are called directly, not through Image.open: the error then says what is wrong with
+# the file, where Image.open says only that it could not identify it.
+_DECODERS: Final[tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...]] = (
+    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
+    (re.compile(rb"GIF8[79]a"), GifImageFile),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
+    (re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+"), TiffImageFile),
+    (re.compile(rb"BM.{8}", re.DOTALL), BmpImageFile),
+    (re.compile(rb"P[1-6]\s"), PpmImageFile),
+)
+
+_OTHER_FILES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
+    (re.compile(rb"....ftyp(avif|avis)", re.DOTALL), "an AVIF picture, which is not read"),
+    (re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL), "a HEIC picture, which is not read"),
+    (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "a JPEG 2000 picture, which is not read"),
+    (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "a JPEG XL picture, which is not read"),
+    (re.compile(rb"8BPS"), "a Photoshop file, which is not read"),
+    (re.compile(rb"\0\0[\x01\x02]\0"), "an icon, which is not read"),
+    (re.compile(rb"%!PS|\xc5\xd0\xd3\xc6"), "not a picture: looks like PostScript"),
+    (re.compile(rb"%PDF"), "not a picture: looks like PDF"),
+    (re.compile(rb"....ftyp", re.DOTALL), "not a picture: looks like a video"),
+    (re.compile(rb"\x1a\x45\xdf\xa3|RIFF....AVI ", re.DOTALL), "not a picture: looks like a video"),
+    (re.compile(rb"PK(\x03\x04|\x05\x06)"), "not a picture: looks like a zip archive"),
+    (
+        re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd"),
+        "not a picture: looks like compressed data",
+    ),
+    (re.compile(rb"\0\x05\x16\x07"), "not a picture: looks like macOS file attributes"),
+    (re.compile(rb"\xd0\xcf\x11\xe0"), "not a picture: looks like a Windows thumbnail cache"),
+    (re.compile(rb"\x7fELF|MZ"), "not a picture: looks like a program"),
+    (re.compile(rb"\x89HDF|\x93NUMPY"), "not a picture: looks like an array file"),
+    (re.compile(rb"version https://git-lfs"), "not a picture: looks like a Git LFS pointer"),
+    (re.compile(rb"(<\?xml.{0,2000})?<svg\b", re.DOTALL), "an SVG drawing, which is not read"),
+    (
+        re.compile(rb"(<\?xml.{0,2000})?<(!doctype html|html|head|body|script|meta)\b", re.DOTALL),
+        "not a picture: looks like HTML",
+    ),
+    (re.compile(rb"<\?xml"), "not a picture: looks like XML"),
+)
+# Bytes that occur in text of any usual encoding: all but most control characters.
+_NOT_IN_TEXT: Final = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
+
+_ORIENTATIONS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS: Final = (5, 6, 7, 8)
+
+
+class Undecodable(Exception):  # noqa: N818 -- a fact about a file, not a fault of the program
+    """A file that shows no picture; its message is the reason, one short line."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture and what its file said of it.
+
+    pixels: uint8 [size, size, 3], RGB. width, height: pixels, as a person sees it (turned as EXIF
+    says). format: JPEG, PNG, GIF, BMP, WEBP, TIFF or PPM. mode: Pillow's name of the pixels as
+    stored (RGB, L, P, CMYK, I;16, ...).
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    format: str
+    mode: str
+
+
+def decode(data: bytes, size: int, resize: str, max_pixels: int) -> Picture:
+    """The picture that the bytes of a file show, size x size pixels.
+
+    resize: `squash` stretches each side to `size`, as the tutorials do; `crop` keeps the largest
+    centred square; `pad` keeps all of it, centred, with black bars (as Keras's pad_to_aspect_ratio
+    and tf.image.resize_with_pad have them). max_pixels: the largest width x height that is decoded,
+    checked against the file's header before any pixel is.
+
+    Raises Undecodable, whatever the bytes are, and nothing else. For processes, not for threads:
+    warnings and Pillow's limit on pixels are globals, set for the time of a call.
+    """
+    if resize not in ("squash", "crop", "pad"):
+        raise ValueError(f"resize is {resize!r}, not squash, crop or pad")
+    decoder = _decoder(data)
+    with _pillow_set_to(max_pixels):
+        try:
+            return _decode(decoder, data, size, resize, max_pixels)
+        except Undecodable:
+            raise
+        except Image.DecompressionBombError as error:
+            raise Undecodable(f"too large: more than {max_pixels} pixels") from error
+        # The one boundary where bytes of unknown origin meet a parser: on damaged files Pillow
+        # raises nearly everything (OSError, SyntaxError, ValueError, struct.error, zlib.error,
+        # KeyError, OverflowError, RecursionError, MemoryError, ...), and one bad file among
+        # thousands must end in a line of rejected.csv.
+        except Exception as error:
+            raise Undecodable(_reason(decoder.format or "picture", error)) from error
+
+
+@contextmanager
+def _pillow_set_to(max_pixels: int) -> Iterator[None]:
+    """Pillow without warnings and with our limit on pixels in the place of its own.
+
+    Whatever Pillow finds odd but readable is no news to the user, who sees the picture. Its limit,
+    a global of the process, must not stand above or below ours, and stops the one allocation that
+    comes before a header's size can be seen here (libwebp's canvas).
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def _libtiff_silent() -> Iterator[None]:
+    """Nothing from libtiff, which writes its complaints to file descriptor 2 itself."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # a process without standard error: nothing to silence
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _decode(
+    decoder: type[ImageFile.ImageFile], data: bytes, size: int, resize: str, max_pixels: int
+) -> Picture:
+    picture: Image.Image = decoder(io.BytesIO(data))
+    width, height = picture.size
+    kind, mode = picture.format or "", picture.mode
+    _check_pixels(width, height, max_pixels)
+    if isinstance(picture, JpegImageFile):
+        picture.draft(None, _least_size(width, height, size, resize))
+    with _libtiff_silent() if kind == "TIFF" else nullcontext():
+        picture.load()
+    # Pillow turns a TIFF while it loads it, and its header's size is already the turned one.
+    if kind != "TIFF":
+        orientation = _orientation(picture)
+        if orientation in _ORIENTATIONS:
+            picture = picture.transpose(_ORIENTATIONS[orientation])
+        if orientation in _SIDEWAYS:
+            width, height = height, width
+    shown = _resized(_plain(picture, kind), size, resize)
+    return Picture(np.asarray(shown.convert("RGB")), width, height, kind, mode)
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise Undecodable(f"no pixels: {width} x {height}")
+    if width * height > max_pixels:
+        raise Undecodable(f"too large: {width} x {height} pixels, more than {max_pixels} in all")
+
+
+def _least_size(width: int, height: int, size: int, resize: str) -> tuple[int, int]:
+    """The size below which decoding would lose detail that the resized picture shows."""
+    if resize != "pad":
+        return size, size
+    longest = max(width, height)
+    return max(1, round(width * size / longest)), max(1, round(height * size / longest))
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF's orientation, 1 to 8; 1 where there is none or it cannot be read.
+
+    Orientation in XMP or in PNG's text is left alone, as browsers leave it.
+    """
+    block = picture.info.get("exif")
+    if not block:
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        value = exif.get(Base.Orientation)
+    # Damaged metadata does not make a picture unreadable: viewers show it unturned.
+    except Exception:
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _plain(picture: Image.Image, kind: str) -> Image.Image:
+    """The picture in mode L or RGB, opaque."""
+    if picture.mode in ("L", "RGB") and "transparency" not in picture.info:
+        return picture
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and kind == "PPM"):
+        wide = np.asarray(picture).astype(np.uint32)
+        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise Undecodable("32-bit grey values: black and white are not defined")
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        white = Image.new("RGB", layer.size, (255, 255, 255))
+        white.paste(layer, mask=layer.getchannel("A"))
+        return white
+    return picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def _resized(picture: Image.Image, size: int, resize: str) -> Image.Image:
+    width, height = picture.size
+    if resize == "pad":
+        inner = _least_size(width, height, size, resize)
+        fitted = picture.resize(inner, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        padded = Image.new(picture.mode, (size, size))
+        padded.paste(fitted, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        return padded
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side) if resize == "crop" else None
+    return picture.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=2.0)
+
+
+def _decoder(data: bytes) -> type[ImageFile.ImageFile]:
+    for pattern, decoder in _DECODERS:
+        if pattern.match(data):
+            return decoder
+    raise Undecodable(_not_a_picture(data))
+
+
+def _not_a_picture(data: bytes) -> str:
+    if not data:
+        return "empty file"
+    start = data[:4096]
+    if not start.strip(b"\0"):
+        return "not a picture: only zero bytes"
+    words = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for pattern, reason in _OTHER_FILES:
+        if pattern.match(start) or pattern.match(words.lower()):
+            return reason
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or not _NOT_IN_TEXT.search(start):
+        return "not a picture: looks like text"
+    return f"not a picture: unknown contents, starting {start[:4].hex(' ')}"
+
+
+def _reason(kind: str, error: Exception) -> str:
+    """One short line that is the same on every run."""
+    if isinstance(error, MemoryError):
+        return f"{kind} too large for the memory of this machine"
+    message = " ".join(str(error).split())
+    if "truncated" in message.lower():
+        return f"truncated {kind}"
+    if not isinstance(error, OSError | SyntaxError | ValueError) or not message:
+        message = type(error).__name__
+    # Some messages show an object with its address, which differs from run to run.
+    return f"damaged {kind}: {re.sub(r' at 0x[0-9a-f]+', '', message)[:80]}"
