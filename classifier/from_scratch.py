@@ -1,0 +1,60 @@
+"""Training a network of the registry from random weights."""
+
+from functools import partial
+from pathlib import Path
+
+from classifier.augmentation import Augmentation, augment
+from classifier.batches import Batches
+from classifier.models import in_float32
+from classifier.networks import NETWORKS, plain_block, pooled_block
+from classifier.results import write_results
+from classifier.splits import read_split
+from classifier.training import Recipe, checkpoint_path, fit, start
+
+
+def train_from_scratch(
+    name: str,
+    arch: str,
+    recipe: Recipe,
+    *,
+    batch_size: int,
+    seed: int,
+    precision: str,
+    dropout: float = 0.0,
+    augmentation: Augmentation | None = None,
+) -> None:
+    """Train on data/splits, keep the best epoch, write the results.
+
+    Args:
+        name: of the model.
+        arch: its key in `NETWORKS`.
+        recipe: how weights are changed.
+        batch_size: pictures a step.
+        seed: of weights, order, augmentation and dropout.
+        precision: auto, or a Keras dtype policy.
+        dropout: before the output unit.
+        augmentation: of the training pictures; None leaves them as they are.
+    """
+    train, validation = read_split("train"), read_split("validation")
+    image_size, classes = train.images.shape[1], len(train.classes)
+    chosen = start(seed, precision)
+    build = partial(NETWORKS[arch].build, image_size, classes, dropout)
+    arithmetic_bound = chosen.device == "cpu" and chosen.policy == "float32"
+    model = build(pooled_block if arithmetic_bound else plain_block)
+    prepare = (lambda images, rng: augment(images, augmentation, rng)) if augmentation else None
+    batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare)
+    checkpoint = checkpoint_path(
+        [model],
+        files=[Path("data/splits") / f"{split}.npy" for split in ("train", "validation")],
+        settings=(recipe, batch_size, seed, augmentation, train.labels.tolist()),
+    )
+    history = fit(
+        model,
+        batches,
+        Batches([validation.images], validation.labels, batch_size),
+        recipe,
+        checkpoint,
+    )
+    plain = in_float32(model, partial(build, plain_block))
+    write_results(name, plain, train.classes, history, chosen)
+    checkpoint.unlink()

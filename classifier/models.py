@@ -1,0 +1,93 @@
+"""Trained models on the disk: the same bytes for the same weights, and scores from them."""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.dataset import ZIP_TIME
+from classifier.errors import UserError
+from classifier.files import whole
+
+PREDICTED_AT_ONCE = 32
+
+
+def save_model(path: Path, model: keras.Model, metadata: dict[str, Any]) -> None:
+    """Save a Keras model without the time of saving.
+
+    Args:
+        path: ends in .keras.
+        model: in float32, so that any machine runs it.
+        metadata: JSON-able facts such as the class names, kept in the archive's metadata.json.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.keras"
+        model.save(saved)
+        with (
+            whole(path) as beside,
+            zipfile.ZipFile(saved) as old,
+            zipfile.ZipFile(beside, "w") as new,
+        ):
+            for name in sorted(old.namelist()):
+                content = old.read(name)
+                if name == "metadata.json":
+                    known = {"keras_version": json.loads(content)["keras_version"]}
+                    content = json.dumps(known | metadata, sort_keys=True).encode()
+                new.writestr(zipfile.ZipInfo(name, ZIP_TIME), content)
+
+
+def load_model(path: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """Load a model and the metadata that it was saved with.
+
+    Raises:
+        UserError: the file is missing or no model of this project.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            metadata = json.loads(archive.read("metadata.json"))
+        return keras.saving.load_model(path, compile=False), metadata
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} can't be loaded as a model: {reason}") from error
+
+
+def in_float32(model: keras.Model, build: Any) -> keras.Model:
+    """The same network and weights in float32, whatever precision it was trained in."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    plain: keras.Model = build()
+    keras.config.set_dtype_policy(policy)
+    plain.set_weights(model.get_weights())
+    return plain
+
+
+def scores(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The probability of each class.
+
+    Args:
+        model: from uint8 [n, size, size, 3] to [n, 1] or [n, classes].
+        images: uint8 [n, size, size, 3].
+
+    Returns:
+        float64 [n, classes]; rows sum to 1.
+    """
+    return class_scores(model.predict(images, batch_size=PREDICTED_AT_ONCE, verbose=0))
+
+
+def class_scores(outputs: NDArray) -> NDArray[np.float64]:
+    """Turn a network's outputs, [n, 1] or [n, classes], into float64 [n, classes]."""
+    outputs = np.asarray(outputs, np.float64)
+    if outputs.shape[1] == 1:
+        return np.concatenate([1 - outputs, outputs], axis=1)
+    return outputs / outputs.sum(axis=1, keepdims=True)
+
+
+def class_names(classes: Sequence[str]) -> dict[str, list[str]]:
+    """The part of a model's metadata that says what its outputs mean."""
+    return {"classes": list(classes)}

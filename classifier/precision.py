@@ -1,0 +1,102 @@
+"""The number format that the machine at hand is fast at."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+# The instructions that multiply bfloat16, as Linux names them.
+BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}
+# bfloat16 must be this much faster in the measurement to be chosen: what it gains at the edge is
+# not worth its rounding, and a choice at the edge could differ between two runs.
+REQUIRED_GAIN = 1.25
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A Keras dtype policy, why it was chosen, and what computes."""
+
+    policy: str
+    reason: str
+    device: str  # cpu or gpu
+
+
+def choose(requested: str) -> Precision:
+    """Resolve train.precision.
+
+    Args:
+        requested: auto, or a Keras dtype policy, which is taken as it is.
+    """
+    capability = _gpu_capability()
+    if requested != "auto":
+        return Precision(requested, "as train.precision says", "gpu" if capability else "cpu")
+    if capability:
+        return _for_gpu(capability)
+    flags = BFLOAT16_FLAGS & _cpu_flags()
+    if not flags:
+        return Precision("float32", "the CPU has no bfloat16 instructions", "cpu")
+    gain = _bfloat16_gain()
+    found = f"the CPU has {', '.join(sorted(flags))}, measured {gain:.1f} times float32's speed"
+    return Precision("mixed_bfloat16" if gain >= REQUIRED_GAIN else "float32", found, "cpu")
+
+
+def _for_gpu(capability: tuple[int, int]) -> Precision:
+    reason = f"a GPU of compute capability {capability[0]}.{capability[1]}"
+    if capability >= (8, 0):
+        return Precision("mixed_bfloat16", reason, "gpu")
+    return Precision("mixed_float16" if capability >= (7, 0) else "float32", reason, "gpu")
+
+
+def _gpu_capability() -> tuple[int, int] | None:
+    """The compute capability of the first GPU that Keras's backend would use."""
+    # Keras has no name for this: each backend is asked in its own words.
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
+
+            for device in tf.config.list_physical_devices("GPU"):
+                details = tf.config.experimental.get_device_details(device)
+                return details.get("compute_capability", (0, 0))
+        case "jax":
+            import jax
+
+            for device in jax.devices():
+                if device.platform == "gpu":
+                    major, minor = device.compute_capability.split(".")
+                    return int(major), int(minor)
+        case "torch":
+            import torch
+
+            if torch.cuda.is_available():
+                return torch.cuda.get_device_capability()
+    return None
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def _bfloat16_gain() -> float:
+    """How many times faster a convolution of cnn5's kind is in bfloat16 than in float32."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((16, 40, 40, 64), np.float32)
+    kernel = rng.standard_normal((3, 3, 64, 128), np.float32)
+    seconds = {dtype: _conv_seconds(images, kernel, dtype) for dtype in ("float32", "bfloat16")}
+    return seconds["float32"] / seconds["bfloat16"]
+
+
+def _conv_seconds(images: np.ndarray, kernel: np.ndarray, dtype: str) -> float:
+    x = keras.ops.cast(images, dtype)
+    weights = keras.ops.cast(kernel, dtype)
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        keras.ops.convert_to_numpy(keras.ops.conv(x, weights, padding="same")[0, 0, 0, 0])
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])  # the first one includes setting up

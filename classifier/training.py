@@ -1,0 +1,221 @@
+"""Training: epochs that can be interrupted, the best of them kept, a learning curve."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.batches import Batches
+from classifier.cache import cache_folder
+from classifier.files import whole, write_text
+from classifier.networks import loss_for
+from classifier.precision import Precision, choose
+
+CURVE = (
+    "epoch",
+    "train_loss",
+    "validation_loss",
+    "train_accuracy",
+    "validation_accuracy",
+    "learning_rate",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How weights are changed.
+
+    Attributes:
+        optimizer: rmsprop, adam or sgd.
+        learning_rate: of the optimizer.
+        epochs: passes over the training split.
+        class_weight: none, or balanced: classes count alike, however many pictures each has.
+    """
+
+    optimizer: str
+    learning_rate: float
+    epochs: int
+    class_weight: str = "none"
+
+
+@dataclass
+class History:
+    """What has happened so far.
+
+    Attributes:
+        rows: the learning curve, one dictionary of `CURVE` an epoch.
+        best: position in `rows` of the epoch of lowest validation loss.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best: int = 0
+
+
+def start(seed: int, precision: str) -> Precision:
+    """Make this process's training repeatable, in the precision that suits the machine."""
+    chosen = choose(precision)
+    print(f"precision: {chosen.policy} ({chosen.reason})")
+    keras.config.set_dtype_policy(chosen.policy)
+    keras.utils.set_random_seed(seed)
+    return chosen
+
+
+def fit(
+    model: keras.Model,
+    train: Batches,
+    validation: Batches,
+    recipe: Recipe,
+    checkpoint: Path,
+    *,
+    show_progress: bool | None = None,
+) -> History:
+    """Train `model` and leave the weights of the epoch with the lowest validation loss in it.
+
+    After every epoch the whole state goes to `checkpoint`. When that file exists, training goes on
+    from it, and ends with the very weights that it would have ended with undisturbed. The file
+    stays: whoever keeps the result deletes it.
+
+    Args:
+        model: maps a batch of inputs to probabilities.
+        train: shuffled.
+        validation: in order.
+        recipe: how to train.
+        checkpoint: a path that nothing else uses, different for different inputs and parameters.
+        show_progress: draw a bar; None: only on a terminal, else a line an epoch.
+    """
+    model.compile(
+        optimizer=keras.optimizers.get(
+            {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
+        ),
+        loss=loss_for(model),
+        metrics=["accuracy"],
+    )
+    model.optimizer.build(model.trainable_variables)
+    keeper = _Keeper(checkpoint, train, recipe)
+    keeper.set_model(model)
+    history = keeper.restore()
+    if show_progress is None:
+        show_progress = sys.stdout.isatty()
+    if len(history.rows) < recipe.epochs:
+        model.fit(
+            train,
+            validation_data=validation,
+            initial_epoch=len(history.rows),
+            epochs=recipe.epochs,
+            class_weight=_class_weights(train.labels, recipe.class_weight),
+            callbacks=[keeper],
+            verbose=1 if show_progress else 2,
+        )
+    model.set_weights(keeper.best_weights)
+    return history
+
+
+def _class_weights(labels: NDArray[np.int64], mode: str) -> dict[int, float] | None:
+    """n / (classes · count): the classes weigh alike and the mean weight is 1."""
+    if mode == "none":
+        return None
+    counts = np.bincount(labels)
+    return {k: len(labels) / (len(counts) * count) for k, count in enumerate(counts) if count}
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Keeps the curve, the best weights, and all that is needed to go on after an interruption."""
+
+    def __init__(self, path: Path, train: Batches, recipe: Recipe) -> None:
+        super().__init__()
+        self.path = path
+        self.train = train
+        self.recipe = recipe
+        self.history = History()
+        self.best_weights: list[NDArray] = []
+
+    def restore(self) -> History:
+        if self.path.exists():
+            with np.load(self.path) as saved:
+                self.history = History(**json.loads(str(saved["history"])))
+                for number, variable in enumerate(self._variables()):
+                    variable.assign(saved[f"variable{number}"])
+                self.best_weights = [
+                    saved[f"best{number}"] for number in range(len(self.model.weights))
+                ]
+            print(f"going on after epoch {len(self.history.rows)}, from {self.path.name}")
+        return self.history
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.train.start_epoch(epoch)
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = logs or {}
+        rows = self.history.rows
+        rows.append(
+            {
+                "epoch": epoch + 1,
+                "train_loss": logs["loss"],
+                "validation_loss": logs["val_loss"],
+                "train_accuracy": logs["accuracy"],
+                "validation_accuracy": logs["val_accuracy"],
+                "learning_rate": self.recipe.learning_rate,
+            }
+        )
+        best = self.history.best
+        if epoch == 0 or rows[epoch]["validation_loss"] < rows[best]["validation_loss"]:
+            self.history.best = epoch
+            self.best_weights = self.model.get_weights()
+        with whole(self.path) as beside:
+            arrays: dict[str, Any] = {"history": json.dumps(asdict(self.history))}
+            arrays |= {f"variable{i}": np.asarray(v) for i, v in enumerate(self._variables())}
+            arrays |= {f"best{i}": weights for i, weights in enumerate(self.best_weights)}
+            np.savez(beside, **arrays)
+        if epoch == 0:
+            left = self.recipe.epochs - 1
+            seconds = time.monotonic() - self.started
+            print(
+                f"an epoch takes {seconds:.1f} s; {left} more: about {seconds * left / 60:.0f} min"
+            )
+
+    def _variables(self) -> list[Any]:
+        """Weights, the states of random generators, and the optimizer's; not the metrics'."""
+        metrics = {id(variable) for variable in self.model.metrics_variables}
+        own = [variable for variable in self.model.variables if id(variable) not in metrics]
+        return [*own, *self.model.optimizer.variables]
+
+
+def checkpoint_path(models: Sequence[keras.Model], files: Sequence[Path], settings: object) -> Path:
+    """Where the checkpoint of this very training lies: it changes with all that could change it.
+
+    Args:
+        models: to be trained or passed through; their structure and weights count.
+        files: the training's inputs; their content counts.
+        settings: of the training; their `repr` counts.
+    """
+    digest = hashlib.sha256(f"{keras.version()} {settings!r}".encode())
+    for model in models:
+        digest.update(model.to_json().encode())
+        for weights in model.get_weights():
+            digest.update(weights.tobytes())
+    for path in [*files, *_own_modules()]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return cache_folder("checkpoints") / f"{digest.hexdigest()[:32]}.npz"
+
+
+def _own_modules() -> list[Path]:
+    """This project's code that runs here: a training never goes on under changed code."""
+    modules = [sys.modules[name] for name in sorted(sys.modules) if name.startswith("classifier")]
+    return [Path(module.__file__) for module in modules if module.__file__]
+
+
+def write_curve(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    """Write a learning curve as tab-separated text, for `dvc plots`."""
+    lines = ["\t".join(CURVE)]
+    lines += ["\t".join(format(row[column], ".6g") for column in CURVE) for row in rows]
+    write_text(path, "\n".join(lines) + "\n")

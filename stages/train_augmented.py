@@ -1,0 +1,32 @@
+"""Train the same network behind random flips, rotations and zooms, with dropout."""
+
+from classifier.errors import one_line_errors
+from classifier.params import load_params
+
+
+def main() -> None:
+    params = load_params()
+    train, augment = params.train, params.augment
+    epochs = augment.epochs or train.epochs
+
+    from classifier.augmentation import Augmentation
+    from classifier.from_scratch import train_from_scratch
+    from classifier.training import Recipe
+
+    train_from_scratch(
+        "augmented",
+        train.arch,
+        Recipe(train.optimizer, train.learning_rate, epochs, train.class_weight),
+        batch_size=train.batch_size,
+        seed=params.seed,
+        precision=train.precision,
+        dropout=augment.dropout,
+        augmentation=Augmentation(
+            augment.flip, augment.rotation, augment.zoom, augment.keep_aspect, augment.shift
+        ),
+    )
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
