@@ -124,7 +124,8 @@ class Looks:
 def pictures(per_class: int, size: int, seed: int) -> Iterator[tuple[str, bytes]]:
     """Yield (`CLASS/NNNN.jpg`, JPEG bytes) sorted by path: `per_class` of each class, size × size.
 
-    The bytes depend on the arguments alone, and the i-th picture of a class not on `per_class`.
+    The bytes depend on the arguments alone, and the i-th picture of a class not on `per_class`
+    (at most 9,999, for the sorting).
     """
     for label in CLASSES:
         for number in range(1, per_class + 1):
