@@ -1,0 +1,141 @@
+"""How far a model's confidence may be trusted, and temperature scaling to mend it.
+
+`labels` are int64 [n], `scores` float64 [n, k] with rows that sum to 1. The confidence of an image
+is its highest score; it is right where that score's column is the label.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from scipy.stats import binomtest
+
+BINS = 15  # of equal width, as in Guo et al. 2017
+
+# Beyond these a temperature says only that the validation images were all right (towards 0, where
+# every score becomes 0 or 1) or that the scores carry nothing (towards infinity, all equal).
+TEMPERATURES = (0.05, 20.0)
+
+# Scores that were rounded to 0 have no logarithm; the smallest normal float32 is what a network's
+# softmax could still have told apart from it.
+SMALLEST_SCORE = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The images whose confidence lies in (lower, upper]; None where there are none.
+
+    low, high: 95 % Wilson interval of the accuracy.
+    """
+
+    lower: float
+    upper: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+    low: float | None
+    high: float | None
+
+
+def fit_temperature(labels: NDArray, scores: NDArray) -> float:
+    """Return the temperature that minimises the log loss; fit it on the validation split.
+
+    One number for all classes (Guo et al. 2017, On Calibration of Modern Neural Networks). Above 1
+    it makes a model less confident, below 1 more. It lies in `TEMPERATURES`: where every image is
+    right the log loss falls for ever as the temperature does, and where the scores carry nothing
+    it falls as the temperature rises; no finite data justify such an end.
+    """
+    logarithms = _logarithms(scores)
+    rows = np.arange(len(labels))
+
+    def log_loss(log_temperature: float) -> float:
+        tempered = log_softmax(logarithms / np.exp(log_temperature), axis=1)
+        return float(-tempered[rows, labels].mean())
+
+    # The log loss is convex in 1/T, so that it has one minimum in log T as well.
+    low, high = np.log(TEMPERATURES)
+    found = minimize_scalar(log_loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    ends = {float(low): log_loss(low), float(high): log_loss(high), float(found.x): found.fun}
+    return float(np.clip(np.exp(min(ends, key=lambda end: ends[end])), *TEMPERATURES))
+
+
+def apply_temperature(scores: NDArray, temperature: float) -> NDArray:
+    """Return softmax(log(scores) / temperature), float64 [n, k]; which class leads stays."""
+    return np.asarray(softmax(_logarithms(scores) / temperature, axis=1), dtype=np.float64)
+
+
+def _logarithms(scores: NDArray) -> NDArray:
+    # Any additive constant of a row cancels in the softmax: these serve as logits.
+    return np.asarray(np.log(np.maximum(scores, SMALLEST_SCORE)))
+
+
+def _bin_numbers(confidence: NDArray, bins: int) -> NDArray:
+    # (lower, upper], the convention of Guo et al.: 1.0 belongs to the last bin.
+    edges = np.linspace(0, 1, bins + 1)
+    return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+
+
+def expected_calibration_error(labels: NDArray, scores: NDArray, bins: int = BINS) -> float:
+    """Return the mean distance of accuracy and confidence over bins, weighted by their images.
+
+    Top-label, equal widths (Naeini et al. 2015; Guo et al. 2017, equation 3). It is never below 0
+    and therefore biased upward where images are few: read it beside `ece_if_calibrated`.
+    """
+    confidence = scores.max(axis=1)
+    right = scores.argmax(axis=1) == labels
+    gaps = np.bincount(_bin_numbers(confidence, bins), weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
+def ece_if_calibrated(
+    scores: NDArray, draws: int = 1000, seed: int = 0, bins: int = BINS
+) -> tuple[float, float]:
+    """Return mean and 95th percentile of the error that a calibrated model with these scores shows.
+
+    By simulation: in every draw each image is right with the probability that its confidence
+    states. An error above the 95th percentile is more than chance at this many images.
+    """
+    confidence = scores.max(axis=1)
+    numbers = _bin_numbers(confidence, bins)
+    generator = np.random.default_rng(seed)
+    members = np.zeros((len(scores), bins))
+    members[np.arange(len(scores)), numbers] = 1
+    stated = np.bincount(numbers, weights=confidence, minlength=bins)
+    errors = np.empty(draws)
+    rows = max(1, 2_000_000 // len(scores))  # at most 16 MB of random numbers at a time
+    for start in range(0, draws, rows):
+        shape = (min(rows, draws - start), len(scores))
+        right = (generator.random(shape) < confidence) @ members
+        errors[start : start + shape[0]] = np.abs(right - stated).sum(axis=1) / len(scores)
+    return float(errors.mean()), float(np.percentile(errors, 95))
+
+
+def reliability(labels: NDArray, scores: NDArray, bins: int = BINS) -> list[Bin]:
+    """Return the rows of a reliability diagram, one a bin, empty bins included."""
+    confidence = scores.max(axis=1)
+    right = scores.argmax(axis=1) == labels
+    numbers = _bin_numbers(confidence, bins)
+    edges = np.linspace(0, 1, bins + 1)
+    table = []
+    for number in range(bins):
+        inside = numbers == number
+        count, hits = int(inside.sum()), int(right[inside].sum())
+        lower, upper = float(edges[number]), float(edges[number + 1])
+        if not count:
+            table.append(Bin(lower, upper, 0, None, None, None, None))
+            continue
+        bounds = binomtest(hits, count).proportion_ci(method="wilson")
+        table.append(
+            Bin(
+                lower,
+                upper,
+                count,
+                confidence=float(confidence[inside].mean()),
+                accuracy=hits / count,
+                low=float(bounds.low),
+                high=float(bounds.high),
+            )
+        )
+    return table
