@@ -1,0 +1,70 @@
+"""Files appear whole or not at all."""
+
+import json
+import stat
+
+import pytest
+
+from classifier.files import whole, write_json, write_text
+
+
+def test_the_file_is_there_when_the_block_has_ended_and_not_before(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.txt"
+    with whole(path) as beside:
+        beside.write_text("whole")
+        assert not path.exists()
+        assert beside.parent == path.parent  # so that renaming is atomic
+        assert beside.name.startswith(".")
+        assert beside.suffix == ".txt"  # numpy and Keras go by it
+    assert path.read_text() == "whole"
+    assert [one.name for one in path.parent.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("interruption", [ValueError, KeyboardInterrupt, SystemExit])
+def test_what_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path, interruption):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(interruption), whole(path) as beside:
+        beside.write_text("half")
+        raise interruption
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fails_the_first_time_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="no"), whole(tmp_path / "a.txt"):
+        raise ValueError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_writers_do_not_meet(tmp_path):
+    path = tmp_path / "a.txt"
+    with whole(path) as first, whole(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_everybody_may_read_what_is_written(tmp_path):
+    write_text(tmp_path / "a.txt", "")
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
+
+
+def test_text_has_unix_line_ends_and_is_utf_8(tmp_path):
+    write_text(tmp_path / "a.txt", "größer\n≥ 1\n")
+    assert (tmp_path / "a.txt").read_bytes() == "größer\n≥ 1\n".encode()
+
+
+def test_json_keeps_the_order_of_keys_and_ends_in_a_line_feed(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é", "c": [0.5]})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert text == '{\n  "b": 1,\n  "a": "é",\n  "c": [\n    0.5\n  ]\n}\n'
+    assert list(json.loads(text)) == ["b", "a", "c"]
+
+
+def test_what_json_cannot_hold_leaves_no_file(tmp_path):
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"a": object()})
+    assert list(tmp_path.iterdir()) == []
