@@ -1,0 +1,91 @@
+"""python -m classifier: check params.yaml, compare groups of experiments, classify pictures.
+
+Each command imports what it needs: `check` must answer in under a second.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+from classifier.errors import UserError, one_line_errors
+from classifier.params import load_params
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output (head, less) has seen enough. What is still buffered goes nowhere,
+        # or Python would complain once more while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m classifier", description="Beside the stages.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("check", help="check params.yaml")
+    command.set_defaults(run=check)
+
+    command = commands.add_parser("compare", help="compare two groups of experiments")
+    command.add_argument("prefix_a", metavar="PREFIX_A", help="experiments PREFIX_A-1, -2, ...")
+    command.add_argument("prefix_b", metavar="PREFIX_B", help="and those to hold against them")
+    command.add_argument("--metric", default="accuracy", help="of metrics/evaluate.json (accuracy)")
+    command.add_argument(
+        "--commits", type=int, default=1, help="of how many last commits, the experiments (1)"
+    )
+    command.set_defaults(run=compare)
+
+    command = commands.add_parser("predict", help="classify pictures")
+    command.add_argument(
+        "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, folder or archive"
+    )
+    command.add_argument("--model", default="vgg16", help="a model of data/models (vgg16)")
+    output = command.add_mutually_exclusive_group()
+    output.add_argument("--csv", action="store_true", help="for programs, instead of a table")
+    output.add_argument("--json", action="store_true", help="the same")
+    command.set_defaults(run=predict)
+    return top
+
+
+def check(options: argparse.Namespace) -> None:
+    load_params()
+    print("params.yaml is good")
+
+
+def compare(options: argparse.Namespace) -> None:
+    from classifier import experiments
+
+    prefixes = options.prefix_a, options.prefix_b
+    a, b = (experiments.gather(prefix, commits=options.commits) for prefix in prefixes)
+    print(experiments.table(prefixes, (a, b), experiments.compare(a, b, options.metric)))
+
+
+def predict(options: argparse.Namespace) -> None:
+    from classifier import prediction
+
+    # A file may have any name; the same bytes come out.
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    predictions = prediction.predict(
+        options.pictures, options.model, load_params(), prediction.complain_to_stderr
+    )
+    write = prediction.write_table
+    if options.csv:
+        write = prediction.write_csv
+    if options.json:
+        write = prediction.write_json
+    first = next(predictions, None)
+    if first is None:
+        raise UserError("no picture among the files given")
+    write(chain([first], predictions), sys.stdout)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

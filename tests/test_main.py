@@ -1,0 +1,135 @@
+"""python -m classifier as its users run it."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_prediction import jpeg, lay_out
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("keras", "tensorflow", "pandas", "sklearn", "scipy", "matplotlib", "cv2")
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lay_out()
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def classifier(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return python("-m", "classifier", *arguments)
+
+
+def test_check_says_that_the_parameters_are_good(trained):
+    found = classifier("check")
+    assert (found.returncode, found.stdout, found.stderr) == (0, "params.yaml is good\n", "")
+
+
+def test_check_names_what_is_wrong_in_one_line(trained):
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("resize: squash", "resize: stretch"))
+    found = classifier("check")
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.startswith("error: params.yaml: data.resize is 'stretch', allowed: ")
+    assert found.stderr.count("\n") == 1
+
+
+def test_check_imports_nothing_heavy(trained):
+    code = (
+        "import sys; from classifier.__main__ import main; main(['check']); "
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    assert python("-c", code).stdout == "params.yaml is good\n[]\n"
+
+
+def test_no_command_shows_the_commands():
+    found = classifier()
+    assert found.returncode == 2
+    assert "check" not in found.stdout
+    assert "the following arguments are required" in found.stderr
+    assert all(word in classifier("--help").stdout for word in ("check", "compare", "predict"))
+
+
+def test_compare_without_experiments_is_one_line(trained):
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+    found = classifier("compare", "a", "b")
+    assert found.returncode == 1
+    assert found.stderr.startswith("error: ")
+    assert "Traceback" not in found.stderr
+
+
+@pytest.fixture
+def some(trained):
+    Path("some").mkdir()
+    Path("some/bright.jpg").write_bytes(jpeg(230))
+    Path("some/dark, at night.jpg").write_bytes(jpeg(20))
+    Path("some/notes.txt").write_text("hello")
+
+
+def test_predict_prints_a_table_and_complains_beside_it(some):
+    found = classifier("predict", "some")
+    assert found.returncode == 0
+    header, bright, dark = found.stdout.splitlines()
+    assert header.split() == ["class", "confidence", "runners-up", "picture"]
+    assert bright.startswith("day ")
+    assert bright.endswith(" some/bright.jpg")
+    assert "night" in bright
+    assert dark.startswith("night ")
+    assert dark.endswith(" some/dark, at night.jpg")
+    assert found.stderr == "some/notes.txt: not a picture: looks like text\n"
+
+
+def test_predict_writes_csv_and_json_that_say_the_same(some):
+    rows = list(csv.DictReader(io.StringIO(classifier("predict", "some", "--csv").stdout)))
+    found = json.loads(classifier("predict", "some", "--json").stdout)
+    assert [row["path"] for row in rows] == ["some/bright.jpg", "some/dark, at night.jpg"]
+    for row, one in zip(rows, found, strict=True):
+        [second] = one["runners_up"]
+        assert (row["path"], row["class"]) == (one["path"], one["class"])
+        assert float(row["confidence"]) == one["confidence"]
+        assert (row["second"], float(row["second_confidence"])) == (
+            second["class"],
+            second["confidence"],
+        )
+        assert row["third"] == row["third_confidence"] == ""
+        assert one["confidence"] + second["confidence"] == pytest.approx(1, abs=2e-6)
+
+
+def test_predict_fails_where_nothing_could_be_read(trained):
+    Path("notes.txt").write_text("hello")
+    found = classifier("predict", "notes.txt", "missing.jpg")
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.splitlines() == [
+        "notes.txt: not a picture: looks like text",
+        "missing.jpg: No such file or directory",
+        "error: no picture among the files given",
+    ]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(some):
+    command = f"{sys.executable} -m classifier predict some --csv | head -n 1"
+    found = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.startswith("path,class")
+    assert found.stderr == "some/notes.txt: not a picture: looks like text\n"
