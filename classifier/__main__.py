@@ -1,4 +1,4 @@
-"""python -m classifier: check params.yaml, compare groups of experiments, classify pictures.
+"""python -m classifier: check params.yaml, compare experiments, classify pictures, run the demo.
 
 Each command imports what it needs: `check` must answer in under a second.
 """
@@ -51,6 +51,10 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument("--csv", action="store_true", help="for programs, instead of a table")
     output.add_argument("--json", action="store_true", help="the same")
     command.set_defaults(run=predict)
+
+    command = commands.add_parser("demo", help="run the pipeline on drawn pictures, in .demo/")
+    command.add_argument("--seed", type=int, default=1, help="of the three trainings (1)")
+    command.set_defaults(run=demo)
     return top
 
 
@@ -84,6 +88,12 @@ def predict(options: argparse.Namespace) -> None:
     if first is None:
         raise UserError("no picture among the files given")
     write(chain([first], predictions), sys.stdout)
+
+
+def demo(options: argparse.Namespace) -> None:
+    from classifier.demo import run_demo
+
+    run_demo(options.seed)
 
 
 if __name__ == "__main__":

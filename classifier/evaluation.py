@@ -1,0 +1,352 @@
+"""From trained models and pictures to scores, figures and the files that hold them."""
+
+import csv
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from sklearn.metrics import log_loss
+from tqdm import tqdm
+
+from classifier import calibration, curves, label_errors, metrics, pictures, thresholds
+from classifier.augmentation import Augmentation
+from classifier.comparison import compare_models
+from classifier.explanations import activations, grad_cam
+from classifier.files import whole, write_text
+from classifier.models import PREDICTED_AT_ONCE, class_scores
+from classifier.splits import Split
+
+Charts = dict[str, list[dict[str, Any]]]  # rows by model
+
+CHARTS = ("roc", "precision_recall", "reliability", "scores", "confusion")
+PICTURES = (
+    "samples",
+    "augmentation",
+    "confusion",
+    "mistakes",
+    "disagreements",
+    "gradcam",
+    "activations",
+    "label_errors",
+)
+LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn", "scipy", "cleanlab", "dvc")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the models make of the pictures of a split.
+
+    Attributes:
+        scores: of each model, float64 [n, k], rows sum to 1.
+        features: float32 [n, d], what one model's output layer is given.
+    """
+
+    scores: dict[str, NDArray[np.float64]]
+    features: NDArray[np.float32]
+
+
+def look(models: Mapping[str, keras.Model], split: Split, features_of: str) -> Seen:
+    """Pass the pictures of a split through each model, once.
+
+    Args:
+        models: by name; the last layer of each is named `output`.
+        split: with the pictures.
+        features_of: the model whose features are kept.
+    """
+    scores = {}
+    for name, model in models.items():
+        # A large network's pass over the pictures is what evaluation waits for: whatever else is
+        # wanted of it comes from the same pass.
+        layers = [model.get_layer("output").input] if name == features_of else []
+        parts = _pass(keras.Model(model.inputs, [model.outputs[0], *layers]), split.images, name)
+        scores[name] = class_scores(parts[0])
+        if layers:
+            features = parts[1].reshape(len(split), -1)
+    return Seen(scores, features)
+
+
+def _pass(model: keras.Model, images: NDArray[np.uint8], title: str) -> list[NDArray]:
+    """Each of a model's outputs, for all pictures."""
+    parts: list[list[NDArray]] = []
+    with tqdm(total=len(images), desc=title, unit=" pictures", disable=None) as bar:
+        for start in range(0, len(images), PREDICTED_AT_ONCE):
+            batch = np.asarray(images[start : start + PREDICTED_AT_ONCE])
+            parts.append(keras.tree.flatten(model.predict_on_batch(batch)))
+            bar.update(len(batch))
+    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+
+def judge(
+    validation: tuple[NDArray, NDArray],
+    test: tuple[NDArray, NDArray],
+    classes: Sequence[str],
+    goal: str | float,
+) -> dict[str, Any]:
+    """Everything about one model that is a figure.
+
+    Temperature and threshold are chosen on the validation split; all else is about the test split.
+
+    Args:
+        validation: labels int64 [n] and scores float64 [n, k].
+        test: likewise.
+        classes: the names of the k classes.
+        goal: of the threshold, as `evaluate.threshold` has it; used for two classes.
+
+    Returns:
+        test (see `metrics.details`), temperature, reliability (its bins), calibrated (ece, log_loss
+        and reliability after temperature scaling), and threshold, None for more than two classes:
+        how it was chosen, and under `test` what it does (see `thresholds.at_threshold`). It is a
+        threshold of the score as the model gives it, not of the calibrated one.
+    """
+    labels, scores = test
+    temperature = calibration.fit_temperature(*validation)
+    calibrated = calibration.apply_temperature(scores, temperature)
+    chance = calibration.ece_if_calibrated(calibrated)
+    threshold = None
+    if len(classes) == 2:
+        chosen = thresholds.choose(validation[0], validation[1][:, 1], goal)
+        at_chosen = thresholds.at_threshold(labels, scores[:, 1], chosen.value)
+        threshold = {**asdict(chosen), "positive": classes[1], "test": at_chosen}
+    return {
+        "test": metrics.details(labels, scores, classes),
+        "temperature": temperature,
+        "reliability": [asdict(bin_) for bin_ in calibration.reliability(labels, scores)],
+        "calibrated": {
+            "ece": {
+                "value": calibration.expected_calibration_error(labels, calibrated),
+                "bins": calibration.BINS,
+                "if_calibrated": chance[0],
+                "if_calibrated_95": chance[1],
+            },
+            "log_loss": float(log_loss(labels, calibrated, labels=list(range(len(classes))))),
+            "reliability": [asdict(bin_) for bin_ in calibration.reliability(labels, calibrated)],
+        },
+        "threshold": threshold,
+    }
+
+
+def find_label_errors(splits: Mapping[str, Split], features: Mapping[str, NDArray]) -> list[dict]:
+    """Pictures whose label is likely wrong, the surest first.
+
+    Of validation and test: their features are known from the pass that gave the scores, and the
+    network that made them never saw their labels. The training pictures would take another pass,
+    through a network that may have learned their wrong labels by heart.
+
+    Args:
+        splits: those to look through.
+        features: of each of them, float [n, d].
+
+    Returns:
+        split, row (in the split), path, label, suggested and confidence of each.
+    """
+    rows = [(name, row) for name, split in splits.items() for row in range(len(split))]
+    suspects = label_errors.likely_wrong(
+        np.concatenate([features[name] for name in splits]),
+        np.concatenate([split.labels for split in splits.values()]),
+    )
+    found = []
+    for suspect in suspects:
+        name, row = rows[suspect.index]
+        split = splits[name]
+        found.append(
+            {
+                "split": name,
+                "row": row,
+                "path": split.paths[row],
+                "label": split.classes[suspect.given],
+                "suggested": split.classes[suspect.suggested],
+                "confidence": suspect.confidence,
+            }
+        )
+    return found
+
+
+def all_details(
+    splits: Mapping[str, Split], seen: Mapping[str, Seen], goal: str | float
+) -> dict[str, Any]:
+    """The content of details.json.
+
+    Args:
+        splits: train, validation and test.
+        seen: validation and test.
+        goal: of the threshold, as `evaluate.threshold` has it.
+
+    Returns:
+        models (see `judge`), comparisons (each pair's `comparison.Comparison`), label_errors,
+        classes and images: how many each split has.
+    """
+    validation, test = splits["validation"], splits["test"]
+    return {
+        "models": {
+            name: judge(
+                (validation.labels, seen["validation"].scores[name]),
+                (test.labels, scores),
+                test.classes,
+                goal,
+            )
+            for name, scores in seen["test"].scores.items()
+        },
+        "comparisons": [asdict(pair) for pair in compare_models(test.labels, seen["test"].scores)],
+        "label_errors": find_label_errors(
+            {name: splits[name] for name in seen},
+            {name: split.features for name, split in seen.items()},
+        ),
+        "classes": list(test.classes),
+        "images": {name: len(split) for name, split in splits.items()},
+    }
+
+
+def chart_rows(test: Split, seen: Seen, details: Mapping[str, Any]) -> dict[str, Charts]:
+    """The rows of each of `CHARTS`, by model; see `classifier.curves`."""
+    charts: dict[str, Charts] = {chart: {} for chart in CHARTS}
+    for name, scores in seen.scores.items():
+        temperature = details["models"][name]["temperature"]
+        calibrated = calibration.apply_temperature(scores, temperature)
+        charts["roc"][name] = curves.roc(test.labels, scores)
+        charts["precision_recall"][name] = curves.precision_recall(test.labels, scores)
+        charts["reliability"][name] = curves.reliability_rows(test.labels, scores, calibrated)
+        charts["scores"][name] = curves.score_histogram(test.labels, scores, test.classes)
+        charts["confusion"][name] = curves.confusion(test.labels, scores, test.classes)
+    return charts
+
+
+def write_charts(folder: Path, charts: Mapping[str, Charts]) -> None:
+    """Write FOLDER/CHART/MODEL.tsv of each chart, the confusion matrix as .csv; six digits."""
+    for chart, models in charts.items():
+        ending, comma = ("csv", ",") if chart == "confusion" else ("tsv", "\t")
+        for name, rows in models.items():
+            path = folder / chart / f"{name}.{ending}"
+            with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, delimiter=comma, lineterminator="\n")
+                writer.writerow(rows[0])
+                writer.writerows([_short(value) for value in row.values()] for row in rows)
+
+
+def _short(value: Any) -> Any:
+    return format(value, ".6g") if isinstance(value, float) else value
+
+
+def write_predictions(path: Path, test: Split, scores: Mapping[str, NDArray]) -> None:
+    """Write a row for each model and test picture, scores in full precision.
+
+    Columns: model, path, label, predicted and score_CLASS of each class, not calibrated. Every
+    figure of the evaluation can be computed from this file.
+    """
+    with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(
+            ["model", "path", "label", "predicted", *(f"score_{name}" for name in test.classes)]
+        )
+        for model, table in scores.items():
+            for picture, label, row in zip(test.paths, test.labels, table, strict=True):
+                predicted = test.classes[int(row.argmax())]
+                writer.writerow(
+                    [model, picture, test.classes[label], predicted, *map(repr, row.tolist())]
+                )
+
+
+def write_details(path: Path, details: Mapping[str, Any]) -> None:
+    """Write nested figures as JSON; a figure that has no value is null there, never NaN."""
+    text = json.dumps(details, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def calibrations(models: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """What `predict` needs of each model: temperature and threshold (of two classes)."""
+    return {
+        name: {
+            "temperature": judged["temperature"],
+            "threshold": judged["threshold"] and judged["threshold"]["value"],
+        }
+        for name, judged in models.items()
+    }
+
+
+def draw(
+    folder: Path,
+    splits: Mapping[str, Split],
+    models: Mapping[str, keras.Model],
+    scores: Mapping[str, NDArray[np.float64]],
+    suspects: Sequence[Mapping[str, Any]],
+    options: Augmentation,
+) -> dict[str, Path]:
+    """Draw the pictures of `PICTURES`.
+
+    Args:
+        folder: where to.
+        splits: train, validation and test.
+        models: by name, the first one being the one whose layers are shown.
+        scores: of each model for the test split.
+        suspects: as `find_label_errors` returns them.
+        options: of the augmentation.
+
+    Returns:
+        Where each one lies.
+    """
+    paths = {name: folder / f"{name}.png" for name in PICTURES}
+    test = splits["test"]
+    pictures.samples(paths["samples"], splits["train"])
+    pictures.augmentation(paths["augmentation"], splits["train"], options)
+    pictures.confusion(paths["confusion"], test, scores)
+    pictures.mistakes(paths["mistakes"], test, scores)
+    pictures.disagreements(paths["disagreements"], test, scores)
+    pictures.label_errors(paths["label_errors"], splits, suspects)
+    rows = pictures.to_explain(test, scores)
+    heat = {
+        name: grad_cam(model, test.images[rows], scores[name][rows].argmax(axis=1))
+        for name, model in models.items()
+    }
+    pictures.grad_cam(paths["gradcam"], test, scores, rows, heat)
+    first = rows[0]
+    model = next(iter(models.values()))
+    pictures.activations(
+        paths["activations"],
+        test.images[first],
+        f"{test.classes[test.labels[first]]} · {test.paths[first]}",
+        activations(model, test.images[first]),
+    )
+    return paths
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """The rows of a learning curve."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return [{column: float(value) for column, value in row.items()} for row in rows]
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that had a part in the figures."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def as_dict(section: BaseModel) -> dict[str, Any]:
+    """All parameters, as params.yaml has them."""
+    values = {name: getattr(section, name) for name in type(section).model_fields}
+    return {
+        name: as_dict(value) if isinstance(value, BaseModel) else value
+        for name, value in values.items()
+    }
+
+
+def report_charts(charts: Mapping[str, Charts]) -> dict[str, Charts]:
+    """The charts that the report draws from their rows; reliability before calibration."""
+    raw = {
+        name: [row for row in rows if row["scores"] == "raw"]
+        for name, rows in charts["reliability"].items()
+    }
+    shown = {name: charts[name] for name in ("roc", "precision_recall", "scores")}
+    return shown | {"reliability": raw}

@@ -1,0 +1,60 @@
+"""Test the three models on the pictures that nothing was chosen on, and show where they fail."""
+
+from pathlib import Path
+
+from classifier.errors import one_line_errors
+from classifier.params import load_params
+
+MODELS = ("baseline", "augmented", "vgg16")
+FOLDER, PLOTS = Path("data/evaluation"), Path("plots")
+
+
+def main() -> None:
+    params = load_params()
+
+    from classifier import evaluation, metrics, report
+    from classifier.augmentation import Augmentation
+    from classifier.files import write_json
+    from classifier.models import load_model
+    from classifier.splits import SPLITS, read_split
+
+    splits = {name: read_split(name) for name in SPLITS}
+    test = splits["test"]
+    models = {name: load_model(Path("data/models") / f"{name}.keras")[0] for name in MODELS}
+    seen = {
+        name: evaluation.look(models, splits[name], features_of="vgg16")
+        for name in ("validation", "test")
+    }
+    scores = seen["test"].scores
+    figures = {name: metrics.headline(test.labels, scores[name]) for name in MODELS}
+    write_json(Path("metrics/evaluate.json"), figures)
+    evaluation.write_predictions(FOLDER / "predictions.csv", test, scores)
+
+    details = evaluation.all_details(splits, seen, params.evaluate.threshold)
+    charts = evaluation.chart_rows(test, seen["test"], details)
+    evaluation.write_details(FOLDER / "details.json", details)
+    write_json(FOLDER / "calibration.json", evaluation.calibrations(details["models"]))
+    evaluation.write_charts(PLOTS, charts)
+
+    augment = params.augment
+    options = Augmentation(
+        augment.flip, augment.rotation, augment.zoom, augment.keep_aspect, augment.shift
+    )
+    pictures = evaluation.draw(PLOTS, splits, models, scores, details["label_errors"], options)
+    content = report.Report(
+        dataset=evaluation.read_json(Path("data/raw/dataset.json")),
+        quality=evaluation.read_json(Path("data/splits/report.json")),
+        details=details,
+        curves={name: evaluation.read_curve(PLOTS / f"curves/{name}.tsv") for name in MODELS},
+        **evaluation.report_charts(charts),
+        pictures=pictures,
+        params=evaluation.as_dict(params),
+        versions=evaluation.versions(),
+    )
+    report.render(PLOTS / "report.html", content)
+    print(*(pair["sentence"] for pair in details["comparisons"]), sep="\n")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
