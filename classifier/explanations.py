@@ -69,17 +69,22 @@ def _logit_gradient(
     logit = layers.Dense(output.units, dtype="float32", name="logit")
     ascent = keras.Model(inputs, logit(x))
     logit.set_weights(output.get_weights())
-    for layer in ascent.layers:
-        layer.trainable = layer is offset
     if output.units == 1:
         chosen = np.where(classes == 1, 1.0, -1.0)[:, np.newaxis]
     else:
         chosen = np.eye(output.units)[classes]
+    # These layers are the model's own: only for this step they stand still.
+    shared = [layer for layer in ascent.layers if layer is not offset]
+    trainable = [layer.trainable for layer in shared]
+    for layer in shared:
+        layer.trainable = False
     ascent.compile(
         optimizer=keras.optimizers.SGD(learning_rate=1.0),
         loss=lambda wanted, logits: -keras.ops.sum(wanted * logits, axis=-1) * len(maps),
     )
     ascent.train_on_batch(maps, np.asarray(chosen, np.float32))
+    for layer, state in zip(shared, trainable, strict=True):
+        layer.trainable = state
     return np.asarray(keras.ops.convert_to_numpy(offset.values), np.float32)
 
 

@@ -9,7 +9,8 @@
   weights were trained; only a CMYK file looks noticeably different in a colour-managed viewer.
 - 32-bit integer and floating-point grey is refused: no two viewers agree on its black and white.
 - A JPEG much larger than wanted is decoded at 1/2, 1/4 or 1/8 by the JPEG decoder itself, never
-  below the wanted size; then Pillow's antialiased bilinear resizing (reducing_gap=2) does the rest.
+  below the wanted size; then averaging by a whole factor and bilinear interpolation do the rest,
+  the latter as tf.image.resize does it.
 """
 
 import io
@@ -22,6 +23,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
@@ -79,6 +81,9 @@ _OTHER_FILES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
 )
 # Bytes that occur in text of any usual encoding: all but most control characters.
 _NOT_IN_TEXT: Final = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
+
+# One thread: the pictures are decoded in as many processes as there are cores.
+cv2.setNumThreads(1)
 
 _ORIENTATIONS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -195,8 +200,8 @@ def _decode(
             picture = picture.transpose(_ORIENTATIONS[orientation])
         if orientation in _SIDEWAYS:
             width, height = height, width
-    shown = _resized(_plain(picture, kind), size, resize)
-    return Picture(np.asarray(shown.convert("RGB")), width, height, kind, mode)
+    pixels = _resized(_plain(picture, kind), size, resize)
+    return Picture(pixels, width, height, kind, mode)
 
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -249,18 +254,34 @@ def _plain(picture: Image.Image, kind: str) -> Image.Image:
     return picture.convert("L" if picture.mode == "1" else "RGB")
 
 
-def _resized(picture: Image.Image, size: int, resize: str) -> Image.Image:
+def _resized(picture: Image.Image, size: int, resize: str) -> NDArray[np.uint8]:
+    """The picture as uint8 [size, size, 3]."""
     width, height = picture.size
     if resize == "pad":
         inner = _least_size(width, height, size, resize)
-        fitted = picture.resize(inner, Image.Resampling.BILINEAR, reducing_gap=2.0)
-        padded = Image.new(picture.mode, (size, size))
-        padded.paste(fitted, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
+        padded = np.zeros((size, size, 3), np.uint8)
+        padded[top : top + inner[1], left : left + inner[0]] = _scaled(picture, inner)
         return padded
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side) if resize == "crop" else None
-    return picture.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=2.0)
+    if resize == "crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        picture = picture.crop((left, top, left + side, top + side))
+    return _scaled(picture, (size, size))
+
+
+def _scaled(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture at the given width and height."""
+    # Bilinear interpolation sees two pixels each way: what is more than twice too large is first
+    # averaged down by a whole factor, or detail between the two would turn into noise.
+    factors = (max(1, picture.width // size[0]), max(1, picture.height // size[1]))
+    if factors != (1, 1):
+        picture = picture.reduce(factors)
+    # A fifth of the time of Pillow's own resizing, and, unlike OpenCV's plain INTER_LINEAR, the
+    # same bits whatever vector instructions the machine has.
+    return cv2.resize(
+        np.asarray(picture.convert("RGB")), size, interpolation=cv2.INTER_LINEAR_EXACT
+    )
 
 
 def _decoder(data: bytes) -> type[ImageFile.ImageFile]:

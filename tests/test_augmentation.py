@@ -220,7 +220,7 @@ def test_the_changes_come_in_keras_order():
 
 @pytest.mark.parametrize("shift", [0.0, 0.1])
 def test_means_and_spreads_over_many_draws_are_those_of_keras_layers(shift):
-    draws = 600
+    draws = 2000
     images = np.stack([smooth_picture()] * draws)
     augmentation = Augmentation("horizontal", 0.1, 0.2, shift=shift)
     ours = augment(images, augmentation, rng()).astype(float)
@@ -235,9 +235,14 @@ def test_means_and_spreads_over_many_draws_are_those_of_keras_layers(shift):
     for layer in tutorial:
         theirs = layer(theirs, training=True)
     theirs = keras.ops.convert_to_numpy(theirs)
+    # Keras mirrors at the border of each of its three or four results, this project once, at the
+    # border of the picture: the outermost pixels, and only they, differ by a little more.
+    inside = slice(SIZE // 8, -SIZE // 8)
     spread = theirs.std(axis=0)
+    difference = np.abs(ours.mean(axis=0) - theirs.mean(axis=0))
     # The mean of n draws is off by spread / sqrt(n), so two of them by sqrt(2) times that.
-    off = np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) / (spread * np.sqrt(2 / draws) + 0.5)
-    assert off.max() < 4.5
+    off = difference / (spread * np.sqrt(2 / draws) + 0.5)
+    assert off[inside, inside].max() < 4
+    assert difference.mean() < 2
     assert abs(ours.std(axis=0).mean() / spread.mean() - 1) < 0.05
     assert spread.mean() > 8

@@ -127,3 +127,8 @@ def test_two_classes_scale_as_their_log_odds_do():
     positive = np.array([0.2, 0.5, 0.99])
     scaled = apply_temperature(np.c_[1 - positive, positive], 2.0)[:, 1]
     np.testing.assert_allclose(scaled, expit(np.log(positive / (1 - positive)) / 2))
+
+
+def test_a_confidence_on_an_edge_lies_in_the_bin_below():
+    table = reliability(np.array([0]), np.array([[0.75, 0.25]]), bins=4)
+    assert [row.count for row in table] == [0, 0, 1, 0]

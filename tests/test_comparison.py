@@ -97,6 +97,7 @@ def test_holm_over_three_pairs_by_hand():
         expected[pair.a, pair.b] = floor
     for pair in found:
         assert pair.p_holm == pytest.approx(expected[pair.a, pair.b])
+        assert pair.needed == sample_size(pair.only_a, pair.only_b, 600, alpha=0.05 / 3)
     assert "corrected for 3 pairs" in found[0].sentence
 
 

@@ -419,7 +419,7 @@ def test_a_large_jpeg_is_shrunk_while_decoding_with_little_difference(resize, mo
     assert sizes == [(200, 150) if resize == "pad" else (400, 300)]
     monkeypatch.setattr(JpegImageFile, "draft", lambda *_: None)
     full = shown(data, 170, resize, 10**7).pixels.astype(int)
-    assert 0 < np.abs(drafted - full).mean() < 1.5
+    assert 0 < np.abs(drafted - full).mean() < 2.5
 
 
 def test_the_same_bytes_give_the_same_pixels():

@@ -179,7 +179,7 @@ def test_near_duplicates_are_those_of_comparing_all(n, distance):
 
 def test_near_duplicates_across_blocks_are_found():
     hashes = np.random.default_rng(0).integers(0, 2**63, 20_000, dtype=np.uint64)
-    hashes[19_990] = hashes[3] ^ np.uint64(0b11_1111)  # exactly at the distance
+    hashes[19_990] = hashes[3] ^ np.uint64(0b11_1111 << 58)  # just at the distance
     hashes[9_000] = hashes[19_999] ^ np.uint64(1 << 63)
     pairs = near_duplicates(hashes)
     assert {(3, 19_990), (9_000, 19_999)} <= {tuple(pair) for pair in pairs.tolist()}

@@ -1,0 +1,224 @@
+"""Temporary copies of this checkout, each a git repository with a DVC cache of its own."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import psutil  # type: ignore[import-untyped]
+from ruamel.yaml import YAML
+
+from classifier.demo import change_params, copy_checkout
+
+ROOT = Path(__file__).parents[1]
+RECORDER = Path(__file__).parent / "recorder"
+STAGES = (
+    "download",
+    "split",
+    "train_baseline",
+    "train_augmented",
+    "finetune_vgg16",
+    "evaluate",
+)
+CATALOGUE = "data/catalog/tiny.yaml"
+DRAWN = """\
+name: tiny
+description: A few drawn pictures.
+drawn:
+  per_class: 20
+  size: 64
+  seed: 0
+terms: This project's own.
+citation: None needed.
+"""
+NO_VARIABLES: Mapping[str, str] = {}
+# The least that trains: seconds a stage, most of them TensorFlow's start.
+TINY: dict[str, Any] = {
+    "data": {"source": CATALOGUE, "image_size": 78},
+    "split": {"method": "random", "random": {"validation": 10, "test": 14}},
+    "train": {"epochs": 1, "batch_size": 8},
+    "finetune": {
+        "weights": "none",
+        "dense_units": 8,
+        "batch_size": 8,
+        "head_epochs": 1,
+        "epochs": 1,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout and the environment that its commands run in."""
+
+    root: Path
+    environment: dict[str, str]
+
+    def run(
+        self, *command: str, fails: bool = False, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> str:
+        """Run a command in the checkout; return all that it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env={**self.environment, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert bool(done.returncode) == fails, done.stdout
+        return done.stdout
+
+    def dvc(
+        self, *arguments: str, fails: bool = False, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails, variables=variables)
+
+    def stage(
+        self, name: str, *, fails: bool = False, variables: Mapping[str, str] = NO_VARIABLES
+    ) -> str:
+        """Run one stage without DVC."""
+        return self.run(sys.executable, "-m", f"stages.{name}", fails=fails, variables=variables)
+
+    def start_dvc(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start DVC as the head of a process group, as a terminal does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def change(self, changes: dict[str, Any]) -> None:
+        change_params(self.root / "params.yaml", changes)
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", "a state")
+
+    def clone(self, folder: Path) -> "Project":
+        """Clone what is committed; nothing that DVC has made comes along."""
+        self.run("git", "clone", "--quiet", ".", str(folder / "checkout"))
+        return _configured(folder)
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text(encoding="utf-8")
+
+
+def new_project(folder: Path, changes: dict[str, Any] = TINY) -> Project:
+    """Copy what git tracks or would track here, without results, and commit the copy.
+
+    Args:
+        folder: will hold checkout/ and the commands' home.
+        changes: of params.yaml.
+    """
+    root = folder / "checkout"
+    with contextlib.chdir(ROOT):
+        copy_checkout(root)
+    for stage in STAGES:
+        for path in outputs(root, stage):
+            (root / path).unlink(missing_ok=True)
+    (root / CATALOGUE).write_text(DRAWN, encoding="utf-8")
+    subprocess.run(["git", "init", "--quiet", root], check=True)
+    project = _configured(folder)
+    project.change(changes)
+    project.commit()
+    return project
+
+
+def _configured(folder: Path) -> Project:
+    home = folder / "home"
+    home.mkdir(parents=True)
+    ours = ("DVC_", "GIT_", "DATA_MIRROR", "PYTHONPATH", "RECORD", "XDG_")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    environment |= {
+        # `python` in dvc.yaml is then the one that runs the tests.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "HOME": str(home),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc"),
+        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc"),
+        "DVC_SITE_CACHE_DIR": str(home / "site"),
+        "DVC_NO_ANALYTICS": "1",
+        "MPLCONFIGDIR": matplotlib.get_cachedir(),  # a new list of fonts takes many seconds
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+    project = Project(folder / "checkout", environment)
+    project.run("git", "config", "user.name", "Tester")
+    project.run("git", "config", "user.email", "tester@example.org")
+    return project
+
+
+def pipeline(root: Path = ROOT) -> dict[str, Any]:
+    """dvc.yaml as it is written."""
+    content: dict[str, Any] = YAML(typ="safe").load(root / "dvc.yaml")
+    return content
+
+
+def dependencies(stage: str) -> set[str]:
+    """The paths under `deps` of a stage, the data set's source aside."""
+    return set(pipeline()["stages"][stage]["deps"]) - {"${data.source}"}
+
+
+def outputs(root: Path, stage: str) -> dict[str, bool]:
+    """What a stage of dvc.yaml makes: the paths, and whether DVC keeps them in its cache."""
+    found: dict[str, bool] = {}
+    declared = pipeline(root)["stages"][stage]
+    for kind in ("outs", "metrics", "plots"):
+        for one in declared.get(kind, []):
+            path, options = (one, {}) if isinstance(one, str) else next(iter(one.items()))
+            found[path] = options.get("cache", True)
+    return found
+
+
+def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of params.yaml by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            found |= leaves(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def ran(output: str) -> list[str]:
+    """The stages that DVC says it ran."""
+    lines = (line.split("'") for line in output.splitlines() if line.startswith("Running stage"))
+    return [parts[1] for parts in lines]
+
+
+def recorded(folder: Path, stage: str, kind: str) -> set[str]:
+    """What tests/recorder wrote down."""
+    lines = (folder / f"{stage}.tsv").read_text(encoding="utf-8").splitlines()
+    return {line.split("\t")[1] for line in lines if line.startswith(f"{kind}\t")}
+
+
+def recording(folder: Path) -> dict[str, str]:
+    """The variables that make tests/recorder write to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"RECORD": str(folder), "PYTHONPATH": str(RECORDER)}
+
+
+@contextlib.contextmanager
+def ended_with_all(project: Project) -> Iterator[None]:
+    """End what still runs in a project when the block ends, and free its disk space."""
+    try:
+        yield
+    finally:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if Path(process.cwd()).is_relative_to(project.root):
+                    process.kill()
+        shutil.rmtree(project.root.parent, ignore_errors=True)

@@ -1,0 +1,137 @@
+"""The charts of `dvc plots show` and `dvc plots diff`, by real DVC in a small repository."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from classifier.evaluation import Seen, chart_rows, write_charts
+from classifier.pictures import MODEL_COLOURS
+from classifier.splits import Split
+from classifier.training import write_curve
+
+ROOT = Path(__file__).parents[1]
+CHARTS = {"loss", "accuracy", "roc", "precision_recall", "reliability", "scores", "confusion"}
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        env=os.environ | {"HOME": str(folder), "DVC_NO_ANALYTICS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def write_tables(folder: Path, strength: float) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    test = Split(
+        np.zeros((60, 2, 2, 3), np.uint8), labels, [f"{i}.png" for i in range(60)], ("a", "b")
+    )
+    scores = {}
+    for name in MODEL_COLOURS:
+        logits = strength * (labels - 0.5) + rng.normal(size=60)
+        positive = 1 / (1 + np.exp(-logits))
+        scores[name] = np.stack([1 - positive, positive], axis=1)
+        row = {"train_loss": 0.5, "validation_loss": 0.6, "learning_rate": 0.001}
+        row |= {"train_accuracy": 0.8, "validation_accuracy": 0.7}
+        write_curve(
+            folder / f"plots/curves/{name}.tsv", [row | {"epoch": epoch} for epoch in (1, 2, 3)]
+        )
+    details = {"models": {name: {"temperature": 2.0} for name in scores}}
+    write_charts(
+        folder / "plots", chart_rows(test, Seen(scores, np.zeros((60, 1), np.float32)), details)
+    )
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plots")
+    git(folder, "init", "--quiet")
+    dvc(folder, "init", "--quiet")
+    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
+    yaml = YAML(typ="safe", pure=True)
+    plots = yaml.load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    with (folder / "dvc.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump({"plots": plots}, file)
+    write_tables(folder, strength=1.0)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "one result")
+    write_tables(folder, strength=4.0)
+    return folder
+
+
+def charts(output: str) -> dict[str, dict[str, Any]]:
+    shown = json.loads(output)
+    assert not shown.get("errors")
+    for name, found in shown["data"].items():
+        assert len(found) == 1, name
+    return {name: found[0] for name, found in shown["data"].items()}
+
+
+def rows_of(chart: dict[str, Any]) -> list[dict[str, Any]]:
+    values: list[dict[str, Any]] = chart["content"]["data"]["values"]
+    return values
+
+
+def test_every_chart_shows_the_three_models(repository):
+    shown = charts(dvc(repository, "plots", "show", "--json"))
+    assert set(shown) == CHARTS
+    for name, chart in shown.items():
+        files = {Path(row["filename"]).stem for row in rows_of(chart)}
+        assert files == set(MODEL_COLOURS), name
+        assert "DVC_METRIC" not in json.dumps(chart["content"]), f"{name} has an unfilled anchor"
+
+
+def test_every_chart_compares_two_revisions(repository):
+    shown = charts(dvc(repository, "plots", "diff", "HEAD", "--json"))
+    assert set(shown) == CHARTS
+    for name, chart in shown.items():
+        assert set(chart["revisions"]) == {"HEAD", "workspace"}, name
+        # Facets by revision: the models keep their own colours on either side.
+        assert "rev" in {facet["field"] for facet in chart["content"]["facet"].values()}, name
+
+
+def test_a_curve_of_training_is_told_from_one_of_validation(repository):
+    shown = charts(dvc(repository, "plots", "show", "--json"))
+    for name in ("loss", "accuracy"):
+        fields = {row["field"] for row in rows_of(shown[name])}
+        assert fields == {f"train_{name}", f"validation_{name}"}
+        dash = shown[name]["content"]["spec"]["encoding"]["strokeDash"]["scale"]
+        assert dict(zip(dash["domain"], dash["range"], strict=True))["validation"] == [1, 0]
+
+
+def colour_scales(spec: Any) -> list[dict[str, Any]]:
+    if isinstance(spec, list):
+        return [scale for one in spec for scale in colour_scales(one)]
+    if not isinstance(spec, dict):
+        return []
+    colour = spec.get("color")
+    own = [colour["scale"]] if isinstance(colour, dict) and colour.get("field") == "model" else []
+    return own + [scale for one in spec.values() for scale in colour_scales(one)]
+
+
+@pytest.mark.parametrize("template", ["curves", "roc", "precision_recall", "reliability"])
+def test_a_model_has_the_same_colour_in_every_chart(template):
+    spec = json.loads((ROOT / f".dvc/plots/{template}.json").read_text(encoding="utf-8"))
+    scales = colour_scales(spec)
+    assert scales
+    for scale in scales:
+        assert dict(zip(scale["domain"], scale["range"], strict=True)) == MODEL_COLOURS

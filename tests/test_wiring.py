@@ -1,0 +1,194 @@
+"""dvc.yaml, dvc.lock and params.yaml against the code; what needs no run."""
+
+import ast
+import os
+import subprocess
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from classifier.params import load_params
+from tests.projects import ROOT, STAGES, dependencies, leaves, outputs, pipeline
+
+
+def modules_in(path: str, root: Path = ROOT) -> set[str]:
+    """The project's modules that a file imports anywhere in it, as paths."""
+    names = set()
+    for node in ast.walk(ast.parse((root / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} has a relative import, which this test does not follow"
+            names.add(str(node.module))
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    found = set()
+    for name in names:
+        parts = name.split(".")
+        for end in range(1, len(parts) + 1):
+            stem = "/".join(parts[:end])
+            found |= {f for f in (f"{stem}.py", f"{stem}/__init__.py") if (root / f).is_file()}
+    return found
+
+
+def closure(path: str, root: Path = ROOT) -> set[str]:
+    """A file and the project's modules that it imports, directly or not."""
+    found, waiting = set(), {path}
+    while waiting:
+        found |= waiting
+        waiting = {module for one in waiting for module in modules_in(one, root)} - found
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_modules_among_a_stages_deps_are_those_that_it_can_import(stage):
+    declared = {path for path in dependencies(stage) if path.endswith(".py")}
+    assert declared == closure(f"stages/{stage}.py")
+
+
+def test_the_package_of_the_stages_runs_no_code_that_dvc_would_not_see():
+    # `python -m stages.NAME` imports it, but no stage lists it: empty, it cannot change anything.
+    assert (ROOT / "stages/__init__.py").read_bytes() == b""
+
+
+def test_imports_inside_functions_and_of_submodules_are_followed(tmp_path):
+    (tmp_path / "one").mkdir()
+    for name, content in {
+        "start.py": "import os\ndef f():\n    from one import two, three\n",
+        "one/__init__.py": "",
+        "one/two.py": "import one.four\n",
+        "one/four.py": "",
+        "one/three.py": "",
+        "one/other.py": "",
+    }.items():
+        (tmp_path / name).write_text(content)
+    assert closure("start.py", tmp_path) == {
+        "start.py",
+        "one/__init__.py",
+        "one/two.py",
+        "one/three.py",
+        "one/four.py",
+    }
+
+
+def test_there_are_six_stages_and_each_is_a_module():
+    declared = pipeline()["stages"]
+    assert tuple(declared) == STAGES
+    assert [one["cmd"] for one in declared.values()] == [f"python -m stages.{s}" for s in STAGES]
+
+
+def test_every_parameter_is_declared_by_a_stage_and_every_declared_one_exists():
+    in_file = set(leaves(load_params(ROOT / "params.yaml").model_dump()))
+    declared = [key for one in pipeline()["stages"].values() for key in one.get("params", [])]
+    assert set(declared) == in_file
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_nothing_is_declared_twice_in_a_stage(stage):
+    declared = pipeline()["stages"][stage]
+    for kind in ("deps", "params", "outs", "metrics", "plots"):
+        entries = [str(one) for one in declared.get(kind, [])]
+        assert sorted(entries) == sorted(set(entries)), kind
+
+
+def test_params_yaml_keeps_its_form_when_an_experiment_rewrites_it(tmp_path):
+    # DVC's own writer, as `dvc exp run -S` uses it: the first experiment shall make no noise.
+    from dvc.utils.serialize import modify_yaml
+
+    copy = tmp_path / "params.yaml"
+    copy.write_bytes((ROOT / "params.yaml").read_bytes())
+    with modify_yaml(copy) as content:
+        content["seed"] = 2
+    old = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
+    new = copy.read_text(encoding="utf-8").splitlines()
+    assert [pair for pair in zip(old, new, strict=True) if pair[0] != pair[1]] == [
+        ("seed: 1" + old[1].removeprefix("seed: 1"), "seed: 2" + old[1].removeprefix("seed: 1"))
+    ]
+
+
+def ignored_by_git(path: str) -> bool:
+    command = ["git", "check-ignore", "--quiet", "--no-index", path]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_dvc_caches_git_ignores_and_what_git_keeps_dvc_does_not_cache(stage):
+    made = outputs(ROOT, stage)
+    assert made
+    assert {path: ignored_by_git(path) for path in made} == made
+
+
+def test_git_ignores_what_only_this_machine_needs():
+    for path in (".venv/x", ".cache/x", ".demo/x", "dvc_plots/index.html", ".dvc/cache/x"):
+        assert ignored_by_git(path), path
+
+
+def test_what_experiments_are_compared_by_stays_in_git():
+    kept = {path for stage in STAGES for path, cached in outputs(ROOT, stage).items() if not cached}
+    assert "metrics/evaluate.json" in kept
+    assert {f"plots/curves/{name}.tsv" for name in ("baseline", "augmented", "vgg16")} <= kept
+
+
+def test_dvc_reports_nothing_to_anybody():
+    config = (ROOT / ".dvc/config").read_text(encoding="utf-8")
+    settings = {line.strip() for line in config.splitlines()}
+    assert {"analytics = false", "check_update = false"} <= settings
+
+
+def test_the_models_are_artifacts():
+    made = {path for stage in STAGES for path in outputs(ROOT, stage)}
+    artifacts = pipeline()["artifacts"]
+    assert set(artifacts) == {"baseline", "augmented", "vgg16"}
+    for name, one in artifacts.items():
+        assert one["path"] == f"data/models/{name}.keras"
+        assert one["path"] in made
+        assert one["type"] == "model"
+        assert one["desc"]
+        assert one["labels"]
+
+
+def locked() -> dict[str, Any]:
+    file = ROOT / "dvc.lock"
+    if not file.exists():
+        pytest.skip("nothing has run here yet")
+    content: dict[str, Any] = YAML(typ="safe").load(file)
+    return content["stages"]
+
+
+def test_the_committed_lock_has_the_stages_of_dvc_yaml():
+    lock, stages = locked(), pipeline()["stages"]
+    assert set(lock) == set(stages)
+    source = load_params(ROOT / "params.yaml").data.source
+    for name, one in stages.items():
+        assert lock[name]["cmd"] == one["cmd"]
+        deps = {path.replace("${data.source}", source) for path in one["deps"]}
+        assert {dep["path"] for dep in lock[name]["deps"]} == deps
+        assert {out["path"] for out in lock[name]["outs"]} == set(outputs(ROOT, name))
+        assert set(leaves(lock[name].get("params", {}).get("params.yaml", {}))) == set(
+            one.get("params", [])
+        )
+
+
+def test_the_committed_lock_names_nothing_outside_the_repository():
+    for one in locked().values():
+        for entry in [*one["deps"], *one["outs"]]:
+            path = PurePosixPath(entry["path"])
+            assert not path.is_absolute(), path
+            assert ".." not in path.parts, path
+            assert "://" not in entry["path"], path
+
+
+def test_no_tracked_file_names_a_place_on_this_machine():
+    """Of the folders above the checkout, those that are no one's in particular do not count."""
+    place = str(ROOT)
+    if len(ROOT.parts) < 3 or os.environ.get("CI"):
+        pytest.skip("the checkout lies where any project's would")
+    listed = subprocess.run(
+        ["git", "grep", "--files-with-matches", "--fixed-strings", place],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert listed.stdout == ""
