@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from classifier.errors import UserError
 
 FOLDER = Path(".demo")
-# Few training pictures: the small network overfits within a minute, as it does on photographs within
-# an hour, and augmentation has something to mend. Many test pictures: a calm figure. VGG16's weights
-# are random, as nothing is downloaded.
+# Few training pictures: the small network overfits within a minute, as it does on photographs
+# within an hour, and augmentation has something to mend. Many test pictures: a calm figure.
+# VGG16's weights are random, as nothing is downloaded.
 OVERRIDES: dict[str, Any] = {
     "data": {"source": "data/catalog/sample.yaml", "image_size": 80},
     "split": {"method": "random", "random": {"validation": 120, "test": 320}},

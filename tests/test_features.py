@@ -88,23 +88,6 @@ def test_whatever_could_change_them_is_computed_anew(tmp_path):
     assert len(cached(tmp_path)) == 11
 
 
-def test_they_are_kept_under_the_same_name_whatever_was_built_before(tmp_path):
-    """Not so, and an experiment on the head would compute them again."""
-    frozen_features(layers(), pictures(4))
-    layers()
-    weights = layers().get_weights()
-    again = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3), dtype="uint8"),
-            keras.layers.Rescaling(1 / 255, name="rescaling"),
-            keras.layers.Conv2D(4, 3, activation="relu", name="conv2d"),
-        ]
-    )
-    again.set_weights(weights)
-    frozen_features(again, pictures(4))
-    assert len(cached(tmp_path)) == 1
-
-
 def test_augmented_copies_are_drawn_by_their_seed():
     images = pictures(4)
     plain = frozen_features(layers(), images)
