@@ -19,7 +19,7 @@ FOLDER = Path(".demo")
 OVERRIDES: dict[str, Any] = {
     "data": {"source": "data/catalog/sample.yaml", "image_size": 80},
     "split": {"method": "random", "random": {"validation": 120, "test": 320}},
-    "train": {"epochs": 25, "batch_size": 16},
+    "train": {"epochs": 20, "batch_size": 16},
     "augment": {"epochs": 80},
     "finetune": {"weights": "none", "head_epochs": 3, "epochs": 1},
 }
