@@ -39,7 +39,22 @@ def save_model(path: Path, model: keras.Model, metadata: dict[str, Any]) -> None
                 if name == "metadata.json":
                     known = {"keras_version": json.loads(content)["keras_version"]}
                     content = json.dumps(known | metadata, sort_keys=True).encode()
+                if name == "config.json":
+                    content = _numbered(content)
                 new.writestr(zipfile.ZipInfo(name, ZIP_TIME), content)
+
+
+def _numbered(config: bytes) -> bytes:
+    """Number the objects that a configuration shares: Keras writes their memory addresses."""
+    numbers: dict[int, int] = {}
+
+    def number(node: dict[str, Any]) -> dict[str, Any]:
+        if "shared_object_id" in node:
+            address = node["shared_object_id"]
+            node["shared_object_id"] = numbers.setdefault(address, len(numbers) + 1)
+        return node
+
+    return json.dumps(json.loads(config, object_hook=number)).encode()
 
 
 def load_model(path: Path) -> tuple[keras.Model, dict[str, Any]]:
