@@ -55,7 +55,7 @@ def taken_apart(matrices, size=SIZE):
 
 
 def uniform(values, low, high) -> bool:
-    return kstest(values, "uniform", args=(low, high - low)).pvalue > UNLIKELY
+    return bool(kstest(values, "uniform", args=(low, high - low)).pvalue > UNLIKELY)
 
 
 # what is drawn

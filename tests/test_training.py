@@ -9,6 +9,7 @@ import time
 import types
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -164,7 +165,7 @@ def test_a_checkpoint_is_whole_or_absent(monkeypatch, tmp_path):
 
 
 OUTPUTS = ("data/models/{}.keras", "plots/curves/{}.tsv", "metrics/{}.json")
-AUGMENTED = {
+AUGMENTED: dict[str, Any] = {
     "batch_size": 8,
     "seed": 1,
     "precision": "float32",

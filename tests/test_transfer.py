@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from classifier import features, transfer
-from classifier.augmentation import Augmentation
+from classifier.augmentation import Augmentation, augment
 from classifier.errors import UserError
 from classifier.networks import vgg16, vgg16_classifier
 from classifier.params import load_params
@@ -23,7 +24,7 @@ SIZE = 32
 MODEL = Path("data/models/vgg16.keras")
 OUTPUTS = (MODEL, Path("plots/curves/vgg16.tsv"), Path("metrics/vgg16.json"))
 HARDLY = 1e-9  # a learning rate that moves nothing worth a name
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "head": "dense",
     "weights": "none",
     "dense_units": 8,
@@ -179,7 +180,7 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
 def counted(monkeypatch) -> dict[str, int]:
     """How many sets of features are computed, and pictures augmented during the epochs."""
     counts = {"features": 0, "fresh": 0}
-    compute, augment = features._compute, transfer.augment
+    compute = features._compute
 
     def counting(*arguments):
         counts["features"] += 1
