@@ -32,7 +32,7 @@ repro: setup  ## Check params.yaml, then dvc repro
 	dvc repro
 
 test: setup-dev  ## The tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 fuzz: setup-dev  ## The decoder and the archive reader on mutated files, a minute each
 	$(BIN)/python -m tests.fuzz_images --seconds 60

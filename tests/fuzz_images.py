@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import piexif
 from PIL import Image
+from PIL.ExifTags import Base
 
 from classifier.images import Picture, Undecodable, decode
 
@@ -34,7 +34,8 @@ def seeds() -> dict[str, bytes]:
     colour = noise.resize((45, 33), Image.Resampling.BICUBIC)
     grey, layered = colour.convert("L"), colour.convert("RGBA")
     layered.putalpha(grey)
-    exif = piexif.dump({"0th": {piexif.ImageIFD.Orientation: 6, piexif.ImageIFD.Make: b"m"}})
+    exif = Image.Exif()
+    exif.update({Base.Orientation: 6, Base.Make: "m"})
     deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     second = colour.transpose(Image.Transpose.ROTATE_180)
     made: list[tuple[str, Image.Image, str, dict[str, object]]] = [

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import psutil  # type: ignore[import-untyped]
+import psutil
 from ruamel.yaml import YAML
 
 from classifier.demo import change_params, copy_checkout

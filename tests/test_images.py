@@ -8,9 +8,9 @@ import warnings
 import zlib
 
 import numpy as np
-import piexif
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
 
 from classifier.images import Picture, Undecodable, decode
@@ -320,7 +320,9 @@ def turned(orientation):
 
 
 def exif(orientation):
-    return piexif.dump({"0th": {piexif.ImageIFD.Orientation: orientation}})
+    exif = Image.Exif()
+    exif[Base.Orientation] = orientation
+    return exif.tobytes()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

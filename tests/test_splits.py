@@ -188,6 +188,8 @@ def test_groups_never_straddle_splits(pictures, seed):
     for group in set(groups):
         assert len({split for split, one in zip(splits, groups, strict=True) if one == group}) == 1
     assert set(splits) <= {*SPLITS, ""}
+    assert splits.count("test") <= round(0.3 * len(labels))
+    assert splits.count("validation") <= round(0.2 * len(labels))
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=40, max_size=120), st.integers(0, 5))

@@ -108,7 +108,9 @@ def test_params_yaml_keeps_its_form_when_an_experiment_rewrites_it(tmp_path):
 
 
 def ignored_by_git(path: str) -> bool:
-    command = ["git", "check-ignore", "--quiet", "--no-index", path]
+    # A folder's pattern ends in a slash, and in a fresh clone git cannot see that it is a folder.
+    name = path if Path(path).suffix else f"{path}/"
+    command = ["git", "check-ignore", "--quiet", "--no-index", name]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
