@@ -112,6 +112,9 @@ def fit(
             epochs=recipe.epochs,
             class_weight=_class_weights(train.labels, recipe.class_weight),
             callbacks=[keeper],
+            # The batches are shuffled already. Keras would shuffle their order once more, from a
+            # generator whose state an interrupted training does not get back.
+            shuffle=False,
             verbose=1 if show_progress else 2,
         )
     model.set_weights(keeper.best_weights)

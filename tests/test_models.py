@@ -1,6 +1,7 @@
 """A model's file depends on the model alone, and opens with Keras alone."""
 
 import json
+import re
 import zipfile
 from functools import partial
 
@@ -48,7 +49,6 @@ def test_no_time_is_in_the_file(saved):
 
 
 def test_the_same_model_built_anew_is_the_same_bytes(tmp_path):
-    """As in another process: no address of an object in memory is in the file."""
     built = []
     for name in ("a.keras", "b.keras"):
         keras.utils.clear_session()
@@ -60,6 +60,14 @@ def test_the_same_model_built_anew_is_the_same_bytes(tmp_path):
     np.testing.assert_array_equal(
         keras.saving.load_model(tmp_path / "a.keras")(pictures()), built[0](pictures())
     )
+
+
+def test_no_address_of_an_object_in_memory_is_in_the_file(saved):
+    with zipfile.ZipFile(saved) as archive:
+        config = archive.read("config.json").decode()
+    numbers = [int(number) for number in re.findall(r'"shared_object_id": (\d+)', config)]
+    assert numbers, "Keras has another way to tell shared objects"
+    assert max(numbers) <= len(numbers)
 
 
 def test_other_weights_are_other_bytes(model, saved, tmp_path):
