@@ -46,7 +46,14 @@ def train_from_scratch(
     checkpoint = checkpoint_path(
         [model],
         files=[Path("data/splits") / f"{split}.npy" for split in ("train", "validation")],
-        settings=(recipe, batch_size, seed, augmentation, train.labels.tolist()),
+        settings=(
+            recipe,
+            batch_size,
+            seed,
+            augmentation,
+            train.labels.tolist(),
+            validation.labels.tolist(),
+        ),
     )
     history = fit(
         model,

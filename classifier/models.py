@@ -3,7 +3,6 @@
 import json
 import tempfile
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def load_model(path: Path) -> tuple[keras.Model, dict[str, Any]]:
         with zipfile.ZipFile(path) as archive:
             metadata = json.loads(archive.read("metadata.json"))
         return keras.saving.load_model(path, compile=False), metadata
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} can't be loaded as a model: {reason}") from error
 
@@ -101,8 +100,3 @@ def class_scores(outputs: NDArray) -> NDArray[np.float64]:
     if outputs.shape[1] == 1:
         return np.concatenate([1 - outputs, outputs], axis=1)
     return outputs / outputs.sum(axis=1, keepdims=True)
-
-
-def class_names(classes: Sequence[str]) -> dict[str, list[str]]:
-    """The part of a model's metadata that says what its outputs mean."""
-    return {"classes": list(classes)}

@@ -191,7 +191,11 @@ def _load(model: keras.Model, weights: Path) -> None:
         model.load_weights(weights)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{weights} does not hold the weights of {model.name}: {reason}") from error
+        layers_held = "with" if model.layers[-1].name == "predictions" else "without"
+        raise UserError(
+            f"{weights}, from finetune.weights, does not hold what finetune.head needs, VGG16's "
+            f"weights {layers_held} its dense layers: {reason}"
+        ) from error
 
 
 def block_end(unfrozen: int) -> str:

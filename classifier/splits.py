@@ -1,6 +1,7 @@
 """Which picture goes into which split, and the arrays that hold them."""
 
 import csv
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -107,6 +108,10 @@ def random(
         UserError: the sizes add up to more than there is.
     """
     total = len(labels)
+    fractions = [size for size in sizes.values() if isinstance(size, float)]
+    if len(fractions) == len(sizes) and math.isclose(sum(fractions), 1):
+        # Each rounded by itself, they could add up to more or fewer pictures than there are.
+        sizes = {**sizes, list(sizes)[-1]: None}
     room = {
         split: total if size is None else round(size * total) if isinstance(size, float) else size
         for split, size in sizes.items()

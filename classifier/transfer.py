@@ -16,7 +16,7 @@ from classifier.results import write_results
 from classifier.splits import Split, read_split
 from classifier.training import History, Recipe, checkpoint_path, fit, start
 
-WEIGHTS = Path("data/weights/vgg16.h5")
+WEIGHTS = Path("data/weights")
 # The last layer that does not change while a head is trained on it.
 HEAD_STARTS_AFTER = {"dense": "block5_pool", "classifier": "fc2"}
 
@@ -52,7 +52,7 @@ def finetune_vgg16(
     Args:
         name: of the model.
         head: dense or classifier; the classifier's blocks and dense layers stay frozen.
-        weights: none leaves VGG16's weights random; otherwise they come from `WEIGHTS`.
+        weights: none leaves VGG16's weights random; otherwise they come from the `WEIGHTS` folder.
         dense_units: of the dense head.
         dropout: of the dense head.
         optimizer: of both phases.
@@ -69,7 +69,7 @@ def finetune_vgg16(
     train, validation = read_split("train"), read_split("validation")
     image_size, classes = train.images.shape[1], len(train.classes)
     chosen = start(seed, precision)
-    file = None if weights == "none" else WEIGHTS
+    file = None if weights == "none" else next(WEIGHTS.glob("vgg16*.h5"))
 
     def build(weights_file: Path | None = None) -> keras.Sequential:
         if head == "classifier":
@@ -161,7 +161,14 @@ class _Run:
         checkpoint = checkpoint_path(
             [frozen, trained],
             files=[Path("data/splits") / f"{split}.npy" for split in ("train", "validation")],
-            settings=(recipe, self.batch_size, self.seed, drawn, self.train.labels.tolist()),
+            settings=(
+                recipe,
+                self.batch_size,
+                self.seed,
+                drawn,
+                self.train.labels.tolist(),
+                self.validation.labels.tolist(),
+            ),
         )
         self.checkpoints.append(checkpoint)
         validation = frozen_features(frozen, self.validation.images)

@@ -62,26 +62,35 @@ def limits(params: Params) -> Limits:
 
 def download_weights(params: Params) -> None:
     """Put the weights that finetune.weights names where finetune_vgg16 looks for them."""
+    path = weights_file(params)
+    # Keras tells its two formats of weights files apart by their names.
+    name = "vgg16.weights.h5" if path and path.name.endswith(".weights.h5") else "vgg16.h5"
     WEIGHTS.mkdir(parents=True, exist_ok=True)
+    if path:
+        with whole(WEIGHTS / name) as beside:
+            shutil.copyfile(path, beside)
+    for other in WEIGHTS.iterdir():
+        if not path or other.name != name:
+            other.unlink()
+
+
+def weights_file(params: Params) -> Path | None:
+    """The file that finetune.weights names, downloaded where that is a catalogue's name."""
     weights = params.finetune.weights
     if weights == "none":
-        return
-    if weights == "imagenet":
-        name = "imagenet" if params.finetune.head == "dense" else "imagenet_classifier"
-        entry = load_weights(WEIGHTS_CATALOGUE, name)
-        path = fetch(
-            entry.file,
-            cache_folder("downloads"),
-            os.environ.get("DATA_MIRROR"),
-            ways_on=f"set DATA_MIRROR to a folder or URL that holds {entry.file.name}, "
-            "finetune.weights to the path of a weights file, or finetune.weights: none",
-        ).path
-    else:
-        path = Path(weights)
-        if not path.is_file():
+        return None
+    if weights != "imagenet":
+        if not Path(weights).is_file():
             raise UserError(f"finetune.weights is {weights!r}, allowed: imagenet, none or a file")
-    with whole(WEIGHTS / "vgg16.h5") as beside:
-        shutil.copyfile(path, beside)
+        return Path(weights)
+    name = "imagenet" if params.finetune.head == "dense" else "imagenet_classifier"
+    file = load_weights(WEIGHTS_CATALOGUE, name).file
+    ways_on = (
+        f"set DATA_MIRROR to a folder or URL that holds {file.name}, "
+        "finetune.weights to the path of a weights file, or finetune.weights: none"
+    )
+    mirror = os.environ.get("DATA_MIRROR")
+    return fetch(file, cache_folder("downloads"), mirror, ways_on=ways_on).path
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from classifier.dataset import Labelled, read_index
 from classifier.errors import UserError, one_line_errors
 from classifier.files import whole, write_json
 from classifier.params import Params, load_params
-from classifier.quality_picture import draw, wanted
 from classifier.scanning import Rejected, scan
 
 RAW = Path("data/raw")
@@ -23,6 +22,10 @@ FOLDER = Path("data/splits")
 
 def main() -> None:
     params = load_params()
+
+    # matplotlib takes longer to import than a wrong parameter should take to be told.
+    from classifier.quality_picture import draw, wanted
+
     listed = read_index(RAW / "images.csv")
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix=".") as folder:
