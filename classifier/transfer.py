@@ -69,7 +69,7 @@ def finetune_vgg16(
     train, validation = read_split("train"), read_split("validation")
     image_size, classes = train.images.shape[1], len(train.classes)
     chosen = start(seed, precision)
-    file = None if weights == "none" else next(WEIGHTS.glob("vgg16*.h5"))
+    file = None if weights == "none" else next(WEIGHTS.glob("vgg16.*"), WEIGHTS / "vgg16.h5")
 
     def build(weights_file: Path | None = None) -> keras.Sequential:
         if head == "classifier":

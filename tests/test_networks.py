@@ -199,7 +199,9 @@ def test_a_file_without_these_weights_is_refused_in_one_line(tmp_path, monkeypat
         vgg16(32, 2, path)
     message = str(error.value)
     assert message.splitlines() == [message]
-    assert "vgg16.weights.h5, from finetune.weights, does not hold what finetune.head needs" in message
+    assert (
+        "vgg16.weights.h5, from finetune.weights, does not hold what finetune.head needs" in message
+    )
 
 
 # the fast form of a block

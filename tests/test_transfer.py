@@ -257,5 +257,7 @@ def test_weights_of_ones_own_are_read(tmp_path, small):
 
 def test_a_missing_weights_file_is_told_in_one_line(tmp_path, small):
     made_splits(tmp_path, SIZE, train=8, validation=4)
-    with pytest.raises(UserError, match=r"^data/weights/vgg16.h5, from finetune.weights, does not hold"):
+    with pytest.raises(
+        UserError, match=r"^data/weights/vgg16.h5, from finetune.weights, does not hold"
+    ):
         finetuned(weights="imagenet")
