@@ -356,7 +356,7 @@ def test_a_queue_of_two_seeds(committed):
 LONGER: dict[str, Any] = {
     **TINY,
     "augment": {"epochs": 12},
-    "finetune": {**TINY["finetune"], "epochs": 40},
+    "finetune": {**TINY["finetune"], "epochs": 6},
 }
 cloning = pytest.mark.xdist_group("clones")
 
