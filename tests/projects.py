@@ -100,7 +100,7 @@ class Project:
             start_new_session=True,
             # A shell's background job ignores Ctrl-C, and so would all that it starts: tests that
             # send it must not depend on how they were started themselves.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def change(self, changes: dict[str, Any]) -> None:
