@@ -1,8 +1,13 @@
 """Errors that a user can cause and mend: one line that says what, where and what is allowed."""
 
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
 class UserError(Exception):
@@ -11,13 +16,31 @@ class UserError(Exception):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the program with one line and exit status 1 on a `UserError`; bugs keep their trace."""
+    """End the program with one line on a `UserError` and on Ctrl-C; bugs keep their trace.
+
+    The exit status is 1, or `INTERRUPTED`.
+    """
     try:
         yield
     except UserError as error:
-        sys.exit(f"error: {error}")
+        _end(f"error: {error}", 1)
     except OSError as error:
         # A full disk and a read-only folder are the machine's state, not a bug: the system's own
         # words and the file's name say all there is to say.
         where = f": {error.filename}" if error.filename else ""
-        sys.exit(f"error: {error.strerror or error}{where}")
+        _end(f"error: {error.strerror or error}{where}", 1)
+    except KeyboardInterrupt:
+        _end("interrupted: the same command goes on", INTERRUPTED)
+    except Exception:
+        _end(traceback.format_exc().rstrip(), 1)
+
+
+def _end(message: str, status: int) -> NoReturn:
+    """End without taking the interpreter apart; to be called while the exception is handled.
+
+    Its frames hold TensorFlow's iterator over the batches. To delete that one waits, with Python's
+    lock in hand, for a thread that may itself be waiting for this lock, and so for ever.
+    """
+    sys.stdout.flush()
+    print(message, file=sys.stderr, flush=True)
+    os._exit(status)
