@@ -56,7 +56,8 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, position: int) -> tuple[NDArray, NDArray[np.int64]]:
         rows = self.order[position * self.batch_size : (position + 1) * self.batch_size]
-        rng = np.random.default_rng([self.seed or 0, self.epoch, position])
+        # Counted from 1: a zero at the end would give the generator that shuffled the epoch.
+        rng = np.random.default_rng([self.seed or 0, self.epoch, position + 1])
         inputs = self.views[0][rows]
         if len(self.views) > 1:
             chosen = rng.integers(len(self.views), size=len(rows))

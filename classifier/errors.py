@@ -30,7 +30,7 @@ def one_line_errors() -> Iterator[None]:
         where = f": {error.filename}" if error.filename else ""
         _end(f"error: {error.strerror or error}{where}", 1)
     except KeyboardInterrupt:
-        _end("interrupted: the same command goes on", INTERRUPTED)
+        _end("interrupted", INTERRUPTED)
     except Exception:
         _end(traceback.format_exc().rstrip(), 1)
 

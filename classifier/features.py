@@ -10,14 +10,15 @@ from tqdm import tqdm
 
 from classifier.augmentation import Augmentation, augment
 from classifier.cache import cache_folder
-from classifier.files import whole
+from classifier.files import new_array, whole
+from classifier.splits import Split
 
 COMPUTED_AT_ONCE = 32
 
 
 def frozen_features(
     frozen: keras.Model,
-    images: NDArray[np.uint8],
+    split: Split,
     *,
     augmentation: Augmentation | None = None,
     seed: int = 0,
@@ -26,7 +27,7 @@ def frozen_features(
 
     Args:
         frozen: the layers; their weights, structure and precision tell the results apart.
-        images: uint8 [n, size, size, 3].
+        split: its images are passed.
         augmentation: None passes the pictures as they are; otherwise one augmented copy of each.
         seed: of the augmentation.
 
@@ -34,14 +35,13 @@ def frozen_features(
         [n, ...] as the last layer gives it, mapped from the disk.
     """
     drawn = f"{augmentation!r} {seed}" if augmentation else "as they are"
-    digest = hashlib.sha256(f"{keras.version()} {frozen.to_json()} {drawn}".encode())
+    known = f"{keras.version()} {frozen.to_json()} {drawn} {split.digest}"
+    digest = hashlib.sha256(known.encode())
     for weights in frozen.get_weights():
         digest.update(weights.tobytes())
-    for start in range(0, len(images), COMPUTED_AT_ONCE):
-        digest.update(images[start : start + COMPUTED_AT_ONCE].tobytes())
     path = cache_folder("features") / f"{digest.hexdigest()[:32]}.npy"
     if not path.exists():
-        _compute(path, frozen, images, augmentation, seed)
+        _compute(path, frozen, split.images, augmentation, seed)
     return np.load(path, mmap_mode="r")
 
 
@@ -55,7 +55,7 @@ def _compute(
     shape = (len(images), *frozen.output_shape[1:])
     with whole(path) as beside, tqdm(total=len(images), unit=" pictures", disable=None) as bar:
         bar.set_description(f"features of {frozen.layers[-1].name}")
-        features = np.lib.format.open_memmap(beside, mode="w+", dtype=np.float32, shape=shape)
+        features = new_array(beside, shape, np.float32)
         for start in range(0, len(images), COMPUTED_AT_ONCE):
             batch = np.asarray(images[start : start + COMPUTED_AT_ONCE])
             if augmentation:

@@ -1,12 +1,16 @@
 """Files that appear whole or not at all."""
 
+import errno
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextmanager
@@ -22,10 +26,32 @@ def whole(path: Path) -> Iterator[Path]:
     beside = Path(name)
     try:
         yield beside
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())  # else a lost machine may leave the name without the content
         beside.chmod(0o644)  # mkstemp makes private files; outputs are for everybody
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def new_array(path: Path, shape: tuple[int, ...], dtype: Any) -> "np.memmap":
+    """Make an .npy file and map it, all of its space taken.
+
+    Raises:
+        OSError: the disk has no room for it. Without its space taken, writing to the mapping would
+            end the process with a signal where the disk is full.
+    """
+    import numpy as np
+
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # not every disk can
+                    raise OSError(error.errno, error.strerror, str(path)) from error
+    return array
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,7 +1,6 @@
 """Training a network of the registry from random weights."""
 
 from functools import partial
-from pathlib import Path
 
 from classifier.augmentation import Augmentation, augment
 from classifier.batches import Batches
@@ -45,7 +44,7 @@ def train_from_scratch(
     batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare)
     checkpoint = checkpoint_path(
         [model],
-        files=[Path("data/splits") / f"{split}.npy" for split in ("train", "validation")],
+        data=[train.digest, validation.digest],
         settings=(
             recipe,
             batch_size,
@@ -64,4 +63,4 @@ def train_from_scratch(
     )
     plain = in_float32(model, partial(build, plain_block))
     write_results(name, plain, train.classes, history, chosen)
-    checkpoint.unlink()
+    checkpoint.unlink(missing_ok=True)  # an equal training beside this one may have been first

@@ -15,7 +15,6 @@ from classifier.errors import UserError
 
 # The smallest input that leaves something to convolve; tests hold it against classifier/networks.
 SMALLEST_INPUT = {"cnn5": 78}
-VGG16_SMALLEST_INPUT = 32
 VGG16_CLASSIFIER_INPUT = 224
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -184,13 +183,13 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error.errors(), content)}") from error
+        raise UserError(f"{path}: {_explain(error.errors())}") from error
 
 
-def _explain(errors: list[ErrorDetails], content: dict[str, Any]) -> str:
+def _explain(errors: list[ErrorDetails]) -> str:
     # An unknown key goes first: with it, the key it was meant to be is often missing as well.
     error = min(errors, key=lambda one: one["type"] != "extra_forbidden")
-    path, section = _location(error["loc"], content)
+    path, section = _location(error["loc"])
     key = ".".join(path)
     if error["type"] == "extra_forbidden":
         return f"{key} is not a parameter; {_nearest(path[-1], section)}"
@@ -205,14 +204,12 @@ def _explain(errors: list[ErrorDetails], content: dict[str, Any]) -> str:
     reasons = dict.fromkeys(
         one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         for one in errors
-        if _location(one["loc"], content)[0] == path
+        if _location(one["loc"])[0] == path
     )
     return f"{key} is {error['input']!r}, allowed: {' or '.join(reasons)}"
 
 
-def _location(
-    location: tuple[int | str, ...], content: dict[str, Any]
-) -> tuple[list[str], type[BaseModel]]:
+def _location(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
     """Split pydantic's location into the keys of params.yaml and the section that holds the last.
 
     What follows the last key names the member of a union, which means nothing to a reader.

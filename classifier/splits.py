@@ -1,18 +1,20 @@
 """Which picture goes into which split, and the arrays that hold them."""
 
 import csv
+import hashlib
 import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from classifier.errors import UserError
-from classifier.files import whole
+from classifier.files import new_array, whole
 
 SPLITS = ("train", "validation", "test")
 # Where a source has no validation part, this fraction of its training part becomes one.
@@ -38,6 +40,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the images."""
+        return hashlib.sha256(self.images.data).hexdigest()
 
 
 def predefined(
@@ -232,9 +239,7 @@ def write_split(
         table: path, label and SHA-256 of each of them.
     """
     with whole(folder / f"{name}.npy") as beside:
-        images = np.lib.format.open_memmap(
-            beside, mode="w+", dtype=np.uint8, shape=(len(rows), *pixels.shape[1:])
-        )
+        images = new_array(beside, (len(rows), *pixels.shape[1:]), np.uint8)
         for start in range(0, len(rows), COPIED_AT_ONCE):
             stop = start + COPIED_AT_ONCE
             images[start:stop] = pixels[rows[start:stop]]

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import math
 import sys
 import time
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from classifier.batches import Batches
 from classifier.cache import cache_folder
+from classifier.errors import UserError
 from classifier.files import whole, write_text
 from classifier.networks import loss_for
 from classifier.precision import Precision, choose
@@ -81,7 +85,7 @@ def fit(
 
     After every epoch the whole state goes to `checkpoint`. When that file exists, training goes on
     from it, and ends with the very weights that it would have ended with undisturbed. The file
-    stays: whoever keeps the result deletes it.
+    stays: whoever keeps the result deletes it. A damaged one is left aside.
 
     Args:
         model: maps a batch of inputs to probabilities.
@@ -90,6 +94,9 @@ def fit(
         recipe: how to train.
         checkpoint: a path that nothing else uses, different for different inputs and parameters.
         show_progress: draw a bar; None: only on a terminal, else a line an epoch.
+
+    Raises:
+        UserError: no epoch ended with a finite validation loss.
     """
     model.compile(
         optimizer=keras.optimizers.get(
@@ -117,6 +124,12 @@ def fit(
             shuffle=False,
             verbose=1 if show_progress else 2,
         )
+    lowest = history.rows[history.best]["validation_loss"]
+    if not math.isfinite(lowest):
+        raise UserError(
+            f"the training diverged: the validation loss is {lowest} in each of {recipe.epochs} "
+            f"epochs; lower the learning rate, which is {recipe.learning_rate}"
+        )
     model.set_weights(keeper.best_weights)
     return history
 
@@ -141,16 +154,25 @@ class _Keeper(keras.callbacks.Callback):
         self.best_weights: list[NDArray] = []
 
     def restore(self) -> History:
-        if self.path.exists():
+        variables = self._variables()
+        try:
             with np.load(self.path) as saved:
-                self.history = History(**json.loads(str(saved["history"])))
-                for number, variable in enumerate(self._variables()):
-                    variable.assign(saved[f"variable{number}"])
-                self.best_weights = [
-                    saved[f"best{number}"] for number in range(len(self.model.weights))
-                ]
-            print(f"going on after epoch {len(self.history.rows)}, from {self.path.name}")
+                history = History(**json.loads(str(saved["history"])))
+                values = [saved[f"variable{number}"] for number in range(len(variables))]
+                best = [saved[f"best{number}"] for number in range(len(self.model.weights))]
+        except FileNotFoundError:
+            return self.history
+        except (EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+            print(f"{self.path.name} is damaged: starting anew")
+            return self.history
+        self.history, self.best_weights = history, best
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        print(f"going on after epoch {len(self.history.rows)}, from {self.path.name}")
         return self.history
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.first = len(self.history.rows)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.train.start_epoch(epoch)
@@ -169,8 +191,9 @@ class _Keeper(keras.callbacks.Callback):
                 "learning_rate": self.recipe.learning_rate,
             }
         )
-        best = self.history.best
-        if epoch == 0 or rows[epoch]["validation_loss"] < rows[best]["validation_loss"]:
+        lowest = rows[self.history.best]["validation_loss"]
+        loss = logs["val_loss"]
+        if epoch == 0 or loss < lowest or not math.isfinite(lowest):
             self.history.best = epoch
             self.best_weights = self.model.get_weights()
         with whole(self.path) as beside:
@@ -178,8 +201,8 @@ class _Keeper(keras.callbacks.Callback):
             arrays |= {f"variable{i}": np.asarray(v) for i, v in enumerate(self._variables())}
             arrays |= {f"best{i}": weights for i, weights in enumerate(self.best_weights)}
             np.savez(beside, **arrays)
-        if epoch == 0:
-            left = self.recipe.epochs - 1
+        if epoch == self.first:
+            left = self.recipe.epochs - epoch - 1
             seconds = time.monotonic() - self.started
             print(
                 f"an epoch takes {seconds:.1f} s; {left} more: about {seconds * left / 60:.0f} min"
@@ -192,20 +215,20 @@ class _Keeper(keras.callbacks.Callback):
         return [*own, *self.model.optimizer.variables]
 
 
-def checkpoint_path(models: Sequence[keras.Model], files: Sequence[Path], settings: object) -> Path:
+def checkpoint_path(models: Sequence[keras.Model], data: Sequence[str], settings: object) -> Path:
     """Where the checkpoint of this very training lies: it changes with all that could change it.
 
     Args:
         models: to be trained or passed through; their structure and weights count.
-        files: the training's inputs; their content counts.
+        data: digests of the training's inputs.
         settings: of the training; their `repr` counts.
     """
-    digest = hashlib.sha256(f"{keras.version()} {settings!r}".encode())
+    digest = hashlib.sha256(f"{keras.version()} {data!r} {settings!r}".encode())
     for model in models:
         digest.update(model.to_json().encode())
         for weights in model.get_weights():
             digest.update(weights.tobytes())
-    for path in [*files, *_own_modules()]:
+    for path in _own_modules():
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return cache_folder("checkpoints") / f"{digest.hexdigest()[:32]}.npz"

@@ -88,7 +88,7 @@ def finetune_vgg16(
 
     write_results(name, in_float32(model, build), train.classes, history, chosen)
     for checkpoint in run.checkpoints:
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)  # an equal run beside this one may have been first
 
 
 @dataclass
@@ -104,7 +104,7 @@ class _Run:
     def head(self, model: keras.Sequential, cut_at: str, recipe: Recipe) -> History:
         """Train what follows the frozen layers on their features of the pictures as they are."""
         frozen, trained = cut(model, cut_at)
-        features = frozen_features(frozen, self.train.images)
+        features = frozen_features(frozen, self.train)
         batches = Batches([features], self.train.labels, self.batch_size, seed=self.seed)
         return self._fit(frozen, trained, batches, recipe, drawn=None)
 
@@ -140,12 +140,12 @@ class _Run:
         self, frozen: keras.Sequential, augmentation: Augmentation | None, views: int | None
     ) -> list[NDArray]:
         if not augmentation:
-            return [frozen_features(frozen, self.train.images)]
+            return [frozen_features(frozen, self.train)]
         if not views:
             return [self.train.images]
         return [
             frozen_features(
-                frozen, self.train.images, augmentation=augmentation, seed=self.seed * views + view
+                frozen, self.train, augmentation=augmentation, seed=self.seed * views + view
             )
             for view in range(views)
         ]
@@ -160,7 +160,7 @@ class _Run:
     ) -> History:
         checkpoint = checkpoint_path(
             [frozen, trained],
-            files=[Path("data/splits") / f"{split}.npy" for split in ("train", "validation")],
+            data=[self.train.digest, self.validation.digest],
             settings=(
                 recipe,
                 self.batch_size,
@@ -171,7 +171,7 @@ class _Run:
             ),
         )
         self.checkpoints.append(checkpoint)
-        validation = frozen_features(frozen, self.validation.images)
+        validation = frozen_features(frozen, self.validation)
         return fit(
             trained,
             batches,

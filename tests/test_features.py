@@ -9,6 +9,7 @@ import pytest
 from classifier import features
 from classifier.augmentation import Augmentation
 from classifier.features import COMPUTED_AT_ONCE, frozen_features
+from classifier.splits import Split
 
 SIZE = 8
 TURNED = Augmentation("horizontal", 0.1, 0.2)
@@ -39,13 +40,18 @@ def layers(policy="float32", filters=4) -> keras.Sequential:
     )
 
 
+def features_of(frozen, images, **options):
+    split = Split(np.ascontiguousarray(images), np.zeros(len(images), np.int64), [], ("a",))
+    return frozen_features(frozen, split, **options)
+
+
 def cached(folder) -> list[Path]:
     return sorted((folder / ".cache/features").iterdir())
 
 
 def test_features_are_what_the_layers_make_of_each_picture():
     frozen, images = layers(), pictures()
-    found = frozen_features(frozen, images)
+    found = features_of(frozen, images)
     assert isinstance(found, np.memmap)
     assert found.dtype == np.float32
     assert found.shape == (len(images), 6, 6, 4)
@@ -53,10 +59,10 @@ def test_features_are_what_the_layers_make_of_each_picture():
 
 
 def test_they_are_computed_once(monkeypatch):
-    first = frozen_features(layers(), pictures())
+    first = features_of(layers(), pictures())
     poisoned = layers()
     monkeypatch.setattr(poisoned, "predict_on_batch", None)
-    np.testing.assert_array_equal(frozen_features(poisoned, pictures()), first)
+    np.testing.assert_array_equal(features_of(poisoned, pictures()), first)
 
 
 @pytest.mark.parametrize("augmentation", [None, TURNED])
@@ -65,34 +71,34 @@ def test_each_picture_passes_once(monkeypatch, augmentation):
     passed = []
     predict = frozen.predict_on_batch
     monkeypatch.setattr(frozen, "predict_on_batch", lambda x: passed.append(len(x)) or predict(x))
-    frozen_features(frozen, images, augmentation=augmentation)
+    features_of(frozen, images, augmentation=augmentation)
     assert sum(passed) == len(images)
 
 
 def test_whatever_could_change_them_is_computed_anew(tmp_path):
     images = pictures(4)
-    frozen_features(layers(), images)
+    features_of(layers(), images)
     other = images.copy()
     other[3, 0, 0, 0] ^= 1
-    frozen_features(layers(), other)
-    frozen_features(layers(), images[::-1])
-    frozen_features(layers(), images[:3])
+    features_of(layers(), other)
+    features_of(layers(), images[::-1])
+    features_of(layers(), images[:3])
     changed = layers()
     changed.layers[-1].bias.assign(np.ones(4))
-    frozen_features(changed, images)
-    frozen_features(layers(filters=5), images)
-    frozen_features(layers("mixed_bfloat16"), images)
+    features_of(changed, images)
+    features_of(layers(filters=5), images)
+    features_of(layers("mixed_bfloat16"), images)
     for augmentation in (TURNED, Augmentation("horizontal", 0.1, 0.3)):
         for seed in (1, 2):
-            frozen_features(layers(), images, augmentation=augmentation, seed=seed)
+            features_of(layers(), images, augmentation=augmentation, seed=seed)
     assert len(cached(tmp_path)) == 11
 
 
 def test_augmented_copies_are_drawn_by_their_seed():
     images = pictures(4)
-    plain = frozen_features(layers(), images)
+    plain = features_of(layers(), images)
     one, same, other = (
-        np.array(frozen_features(layers(), images, augmentation=TURNED, seed=seed))
+        np.array(features_of(layers(), images, augmentation=TURNED, seed=seed))
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, same)
@@ -113,22 +119,22 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(frozen, "predict_on_batch", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            frozen_features(frozen, pictures())
+            features_of(frozen, pictures())
     assert cached(tmp_path) == []
-    assert frozen_features(frozen, pictures()).any()
+    assert features_of(frozen, pictures()).any()
 
 
 def test_low_precision_features_are_kept_as_float32():
-    found = frozen_features(layers("mixed_bfloat16"), pictures(3))
+    found = features_of(layers("mixed_bfloat16"), pictures(3))
     assert found.dtype == np.float32
-    plain = frozen_features(layers(), pictures(3))
+    plain = features_of(layers(), pictures(3))
     np.testing.assert_allclose(found, plain, atol=0.05)
     assert (found != plain).any()
 
 
 def test_deleting_them_changes_no_result(tmp_path):
-    first = np.array(frozen_features(layers(), pictures()))
+    first = np.array(features_of(layers(), pictures()))
     for path in cached(tmp_path):
         path.unlink()
-    np.testing.assert_array_equal(frozen_features(layers(), pictures()), first)
+    np.testing.assert_array_equal(features_of(layers(), pictures()), first)
     assert features.cache_folder("features") == tmp_path / ".cache/features"

@@ -401,12 +401,9 @@ def test_a_model_trained_in_bfloat16_is_saved_in_float32(tmp_path):
 
 
 def test_the_checkpoint_changes_with_all_that_could_change_the_training(tmp_path, monkeypatch):
-    file = tmp_path / "train.npy"
-    file.write_bytes(b"pictures")
-
-    def path(model=None, settings=RECIPE):
+    def path(model=None, data="a digest", settings=RECIPE):
         anew()
-        return checkpoint_path([model or tiny()], [file], settings)
+        return checkpoint_path([model or tiny()], [data], settings)
 
     first = path()
     assert first == path()
@@ -435,8 +432,7 @@ def test_the_checkpoint_changes_with_all_that_could_change_the_training(tmp_path
             patched.setitem(sys.modules, "classifier.made_up", module)
             paths.append(path())
 
-    file.write_bytes(b"other pictures")
-    paths.append(path())
+    paths.append(path(data="another"))
     assert len(set(paths)) == len(paths) == 11
 
 
