@@ -34,7 +34,7 @@ def choose(requested: str) -> Precision:
         return Precision(requested, "as train.precision says", "gpu" if capability else "cpu")
     if capability:
         return _for_gpu(capability)
-    flags = BFLOAT16_FLAGS & _cpu_flags()
+    flags = BFLOAT16_FLAGS & cpu_flags()
     if not flags:
         return Precision("float32", "the CPU has no bfloat16 instructions", "cpu")
     gain = _bfloat16_gain()
@@ -74,7 +74,8 @@ def _gpu_capability() -> tuple[int, int] | None:
     return None
 
 
-def _cpu_flags() -> set[str]:
+def cpu_flags() -> set[str]:
+    """What the CPU can do, in Linux's words; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

@@ -25,7 +25,7 @@ def machine(monkeypatch):
             return set(flags)
 
         monkeypatch.setattr(precision, "_gpu_capability", lambda: capability)
-        monkeypatch.setattr(precision, "_cpu_flags", seen)
+        monkeypatch.setattr(precision, "cpu_flags", seen)
         monkeypatch.setattr(precision, "_bfloat16_gain", measured)
         return asked
 
@@ -91,8 +91,8 @@ def test_what_is_asked_for_is_taken(machine, policy, capability):
 def test_flags_are_read_as_linux_writes_them(monkeypatch):
     content = "processor\t: 0\nflags\t\t: fpu avx2 amx_bf16 amx_tile\nbugs\t\t: none avx512_bf16\n"
     monkeypatch.setattr(precision.Path, "read_text", lambda self, **options: content)
-    assert {"fpu", "amx_bf16"} <= precision._cpu_flags()
-    assert "avx512_bf16" not in precision._cpu_flags()
+    assert {"fpu", "amx_bf16"} <= precision.cpu_flags()
+    assert "avx512_bf16" not in precision.cpu_flags()
 
 
 def test_a_system_without_that_file_has_no_flags(monkeypatch):
@@ -100,13 +100,13 @@ def test_a_system_without_that_file_has_no_flags(monkeypatch):
         raise FileNotFoundError
 
     monkeypatch.setattr(precision.Path, "read_text", missing)
-    assert precision._cpu_flags() == set()
+    assert precision.cpu_flags() == set()
 
 
 def test_a_processor_of_another_kind_has_no_flags(monkeypatch):
     content = "processor\t: 0\nFeatures\t: fp asimd bf16\n"
     monkeypatch.setattr(precision.Path, "read_text", lambda self, **options: content)
-    assert not precision._cpu_flags() & precision.BFLOAT16_FLAGS
+    assert not precision.cpu_flags() & precision.BFLOAT16_FLAGS
 
 
 def test_the_measurement_holds_bfloat16_against_float32(monkeypatch):
