@@ -15,6 +15,7 @@ from classifier.networks import block_end, cut, vgg16, vgg16_classifier
 from classifier.results import write_results
 from classifier.splits import Split, read_split
 from classifier.training import History, Recipe, checkpoint_path, fit, start
+from classifier.winograd import accelerated
 
 WEIGHTS = Path("data/weights")
 # The last layer that does not change while a head is trained on it.
@@ -76,7 +77,7 @@ def finetune_vgg16(
             return vgg16_classifier(image_size, classes, weights_file)
         return vgg16(image_size, classes, weights_file, dense_units=dense_units, dropout=dropout)
 
-    model = build(file)
+    model = accelerated(build(file), len(train) + len(validation))
     run = _Run(train, validation, batch_size, seed, [])
 
     def recipe(phase: Phase) -> Recipe:
