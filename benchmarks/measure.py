@@ -1,5 +1,6 @@
 """The parts of a benchmark: what is timed, on both sides in turn, within a bounded time."""
 
+import os
 import shutil
 import sys
 import time
@@ -29,7 +30,7 @@ SLICE_S = {
 }
 # Where the tutorial way can't be run, there is no first step of it to choose by.
 STEPS_ALONE = 8
-EVALUATED = 96  # pictures of validation and of test each that evaluate is run on
+EVALUATED = 64  # pictures of validation and of test each that evaluate is run on
 OF_25000 = {"train": 15_000, "validation": 3_750, "test": 6_250}
 OURS_ALONE = {"features", "evaluate", "split", "noop"}  # parts that one side has
 ROOM_FOR_25000 = 12e9  # bytes: the stages' outputs and DVC's copies of them
@@ -64,7 +65,7 @@ class Benchmark:
 
     def train(self, part: str, *, on_gpu: bool) -> dict[str, Part]:
         """A training stage of cnn5: train_baseline or train_augmented."""
-        settings = self.settings | {"pictures": str(self.place.pictures)}
+        settings = self.settings | {"pictures": str(self.place.slice)}
         with ExitStack() as stack:
             workers, found = {}, {}
             if "tutorial" in self.sides:
@@ -81,9 +82,8 @@ class Benchmark:
     def vgg16(self, parts: Iterable[str], *, on_gpu: bool) -> dict[str, Part]:
         """The head, the last block or both; this project's side does both in one stage."""
         settings = self.settings | {
-            "pictures": str(self.place.pictures),
+            "pictures": str(self.place.slice),
             "weights": self.place.weights,
-            "batch_size": self.place.params.finetune.batch_size,
         }
         results: dict[str, Part] = {}
         with ExitStack() as stack:
@@ -113,25 +113,27 @@ class Benchmark:
         return results
 
     def _chosen(self, tutorial: Worker, kind: str) -> Part:
-        """Warm the tutorial way up; its first step after that decides how long a slice is."""
-        warmup = tutorial.run(steps=1, validation_steps=1)
-        step = warmup["train"] / warmup["steps"]
-        steps = in_time(step, SLICE_S[kind], self._most_steps() + 1, least=3) - 1
+        """Warm the tutorial way up; its second step decides how long a slice is."""
+        batch = self.settings["batch_size"]
+        self.place.cut(2 * batch, batch)
+        warmup = tutorial.run()
+        second = warmup["train"] - warmup["first"]
+        steps = in_time(second, SLICE_S[kind], self._most_steps(), least=3)
         return self._slice(steps) | {"warmup": {"tutorial": warmup}}
 
     def _alone(self, on_gpu: bool) -> Part:
         return self._slice(self._most_steps() if on_gpu else STEPS_ALONE)
 
     def _most_steps(self) -> int:
-        """Full batches of an epoch, the first of which is not timed."""
-        return self.place.counts["train"] // self.settings["batch_size"] - 1
+        """Full batches of an epoch."""
+        return self.place.counts["train"] // self.settings["batch_size"]
 
     def _slice(self, steps: int) -> Part:
         """As much validation as belongs to so many steps."""
         most = self.place.counts["validation"] // self.settings["batch_size"]
         share = self.place.counts["validation"] / self.place.counts["train"]
         steps = min(steps, self._most_steps())
-        validation = min(most, max(1, round((1 + steps) * share)))
+        validation = min(most, max(1, round(steps * share)))
         return {"steps": steps, "validation_steps": validation, "warmup": {}}
 
     def _stage(self, stack: ExitStack, name: str, found: Part, parts: Iterable[str] = ()) -> Worker:
@@ -141,24 +143,28 @@ class Benchmark:
             "train": {"epochs": epochs},
             "augment": {"epochs": epochs},
             "finetune": {
+                "batch_size": self.settings["batch_size"],
                 "head_epochs": epochs if "head" in parts else 1,
                 "epochs": epochs if "last_block" in parts else 0,
             },
         }
         change_params(self.place.project / "params.yaml", changes)
-        batch = self.settings["batch_size"]
-        self.place.cut((1 + found["steps"]) * batch, found["validation_steps"] * batch)
+        self._cut(found)
         worker = stack.enter_context(self.place.worker("ours", "stage", name=name))
         if parts and "head" not in parts:
             worker.run()  # the blocks come after an epoch of the head, at least
         return worker
 
+    def _cut(self, found: Part) -> None:
+        batch = self.settings["batch_size"]
+        self.place.cut(found["steps"] * batch, found["validation_steps"] * batch)
+
     def _epochs(self, workers: Mapping[str, Worker], found: Part) -> Part:
+        self._cut(found)
         found["startup"] = {side: worker.startup for side, worker in workers.items()}
         if "ours" in workers:
             found["warmup"]["ours"] = workers["ours"].run()
-        command = {key: found[key] for key in ("steps", "validation_steps")}
-        found["epochs"] = in_turn(workers, **command)
+        found["epochs"] = in_turn(workers)
         found["ending"] = {side: worker.ending for side, worker in workers.items()}
         return found
 
@@ -251,7 +257,7 @@ def no_op(project: Path, counts: Mapping[str, int]) -> Part:
     copy_checkout(project)
     seconds_of(["git", "init", "--quiet"], project)
     _make_outputs(project, counts)
-    seconds_of([*dvc, "commit", "--force", "--quiet"], project)
+    seconds_of([*dvc, "commit", "--force"], project)
     seconds = []
     for _ in range(1 + REPEATS):
         taken, printed = seconds_of([*dvc, "repro"], project)
@@ -272,8 +278,9 @@ def _make_outputs(project: Path, counts: Mapping[str, int]) -> None:
                 name = entry if isinstance(entry, str) else next(iter(entry))
                 path = project / name if Path(name).suffix else project / name / "vgg16.h5"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as file:
-                    file.truncate(sizes.get(name, 10_000))
+                path.write_text("{}\n", encoding="utf-8")  # DVC wants metrics to be text
+                if name in sizes:
+                    os.truncate(path, sizes[name])
 
 
 def measured(

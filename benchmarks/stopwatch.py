@@ -10,8 +10,8 @@ import keras
 class Stopwatch(keras.callbacks.Callback):
     """Times the steps, the validation and the whole of every epoch, on either side alike.
 
-    The first step of an epoch is told apart: it waits for the input pipeline to fill, and in the
-    first epoch for the step to be compiled.
+    The clock of the steps runs from the epoch's start, not from its first step's end: while that
+    one runs, the input of the next is under way already, and would go uncounted.
     """
 
     # What Keras hands to callbacks while the next step runs stays so: to watch must cost nothing.
@@ -27,9 +27,9 @@ class Stopwatch(keras.callbacks.Callback):
         """Describe what to do at both ends of an epoch.
 
         Args:
-            report: is given, after every epoch, seconds of the `first` step, of the `train`ing
-                steps after it and their number `steps`, of the `validation` and its
-                `validation_steps`, and of the whole `epoch`.
+            report: is given, after every epoch, seconds of all steps, `train`, and of the `first`
+                among them, of the `validation` and of the whole `epoch`, and how many `steps` and
+                `validation_steps` there were.
             wait: is called before the clock starts.
             stop_after: so many steps end the training.
         """
@@ -60,14 +60,12 @@ class Stopwatch(keras.callbacks.Callback):
         self.validation = time.perf_counter() - self.validation_began
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        first, last = min(self.steps), max(self.steps)
-        # Where the whole epoch is one call of the compiled step, there is nothing but the whole.
-        alone = first == last
+        last = max(self.steps)
         self.report(
             {
-                "first": self.steps[first] - self.began,
-                "train": self.steps[last] - (self.began if alone else self.steps[first]),
-                "steps": last + 1 if alone else last - first,
+                "first": self.steps[min(self.steps)] - self.began,
+                "train": self.steps[last] - self.began,
+                "steps": last + 1,
                 "validation": self.validation,
                 "validation_steps": self.validation_steps,
                 "epoch": time.perf_counter() - self.began,

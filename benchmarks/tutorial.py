@@ -87,9 +87,7 @@ def train(
     batch_size: int,
     learning_rate: float = 0.001,
 ) -> None:
-    """Train for as many steps, and validate on as many, as each command says."""
-    train_dataset = load(Path(pictures, "train"), image_size, batch_size)
-    validation_dataset = load(Path(pictures, "validation"), image_size, batch_size)
+    """Train for an epoch at each command, on what is in the folder then."""
     model.compile(
         loss="binary_crossentropy",
         optimizer=keras.optimizers.RMSprop(learning_rate),
@@ -101,11 +99,13 @@ def train(
         ),
         Stopwatch(channel.say),
     ]
-    while (command := channel.hear()) is not None:
+    while channel.hear() is not None:
+        train_dataset = load(Path(pictures, "train"), image_size, batch_size)
+        validation_dataset = load(Path(pictures, "validation"), image_size, batch_size)
         model.fit(
-            train_dataset.take(1 + command["steps"]),
+            train_dataset,
             epochs=1,
-            validation_data=validation_dataset.take(command["validation_steps"]),
+            validation_data=validation_dataset,
             callbacks=callbacks,
             verbose=2,
         )

@@ -27,7 +27,8 @@ class Workplace:
     Attributes:
         project: a copy of the checkout; its data/splits holds the slice at hand.
         splits: the three splits whole.
-        pictures: the tutorial way's folders, SPLIT/LABEL/NAME, of the same pictures.
+        pictures: the tutorial way's folders, SPLIT/LABEL/NAME, of the same pictures, whole.
+        slice: those of the slice at hand.
         params: of the copy.
         weights: VGG16's file in the copy; None where finetune.weights is none.
     """
@@ -38,6 +39,7 @@ class Workplace:
         self.project = folder / "project"
         self.splits = folder / "splits"
         self.pictures = folder / "pictures"
+        self.slice = folder / "slice"
         self.images = folder / "images.npy"
 
     def fill(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -102,12 +104,18 @@ class Workplace:
                     to.write_bytes(archive.read(path))
 
     def cut(self, train: int, validation: int, test: int | None = None) -> None:
-        """Give the stages so many pictures of each split, evenly spaced."""
+        """Give both sides so many pictures of each split, evenly spaced."""
+        shutil.rmtree(self.slice, ignore_errors=True)
         for name, count in {"train": train, "validation": validation, "test": test}.items():
             table = self._table(name)
-            rows = evenly(len(table), validation if count is None else count)
+            rows = evenly(len(table), min(len(table), validation if count is None else count))
             pixels = np.load(self.splits / f"{name}.npy", mmap_mode="r")
-            write_split(self.project / "data/splits", name, pixels, rows, [table[i] for i in rows])
+            chosen = [table[i] for i in rows]
+            write_split(self.project / "data/splits", name, pixels, rows, chosen)
+            for path, label, _ in chosen:
+                picture = Path(name, label, Path(path).name)
+                (self.slice / picture).parent.mkdir(parents=True, exist_ok=True)
+                (self.slice / picture).hardlink_to(self.pictures / picture)
 
     def worker(self, side: str, part: str, **arguments: Any) -> Worker:
         """Start one part of one side in the copy."""

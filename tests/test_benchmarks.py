@@ -36,15 +36,15 @@ PICTURES = {"train": 100, "validation": 50, "test": 20, "unpacking": 0.5}
 
 
 def slices(one_step, picture):
-    """Three epochs of 1 + 4 steps and 20 validated pictures, a second lost at either end."""
-    train, validation = 4 * one_step, 20 * picture
+    """Three epochs of 5 steps and 20 validated pictures, two seconds lost around them."""
+    train, validation = 5 * one_step, 20 * picture
     one = {
-        "first": one_step + 1,
+        "first": one_step,
         "train": train,
-        "steps": 4,
+        "steps": 5,
         "validation": validation,
         "validation_steps": 2,
-        "epoch": one_step + train + validation + 2,
+        "epoch": train + validation + 2,
     }
     return [one, one, one]
 
@@ -52,7 +52,7 @@ def slices(one_step, picture):
 def trained(one_step, picture, compiling=3.0):
     sides = {"tutorial": 2.0, "ours": 1.0}
     return {
-        "steps": 4,
+        "steps": 5,
         "validation_steps": 2,
         "startup": {"tutorial": 6.0, "ours": 5.0},
         "ending": {"tutorial": 0.0, "ours": 0.25},
@@ -131,7 +131,7 @@ def test_the_tutorials_networks_have_this_projects_parameters():
     assert len(block.trainable_weights) == 4 + 6
 
 
-def test_a_step_is_the_time_after_the_first_one_divided_by_the_steps():
+def test_a_step_is_the_time_of_all_steps_divided_by_their_number():
     assert step(trained(0.5, 0.01), "ours").values == [0.5, 0.5, 0.5]
 
 
