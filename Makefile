@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup setup-dev demo repro test fuzz lint lock
+.PHONY: help setup setup-dev demo repro test fuzz lint lock bench bench-size bench-whole
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,15 @@ test: setup-dev  ## The tests
 fuzz: setup-dev  ## The decoder and the archive reader on mutated files, a minute each
 	$(BIN)/python -m tests.fuzz_images --seconds 60
 	$(BIN)/python -m tests.fuzz_archives --seconds 60
+
+bench: setup  ## This project against the tutorial way on this machine: within 40 minutes
+	$(BIN)/python -m benchmarks
+
+bench-size: setup  ## Memory and time at 5,000 to 100,000 generated images: 21 GB of disk
+	$(BIN)/python -m benchmarks.size
+
+bench-whole: setup  ## dvc repro run whole in a fresh clone: hours on a slow machine
+	$(BIN)/python -m benchmarks --whole
 
 lint: setup-dev  ## Lint and types
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""This project against the tutorial way, side by side on one machine; no stage depends on it."""

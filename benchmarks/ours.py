@@ -1,0 +1,191 @@
+"""This project's side: the stages themselves and the functions they are made of, under a clock."""
+
+import functools
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+# Keras is imported later, in the functions: what this project sets for TensorFlow comes before it.
+from benchmarks.flops import product_rates, training_flop
+from benchmarks.worker import Channel, evenly
+from classifier.cache import cache_folder
+from classifier.params import load_params
+from classifier.scanning import scan
+from classifier.splits import read_split
+
+LIBRARIES = ("keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "dvc")
+
+
+def stage(channel: Channel, *, name: str, stop_after: int | None = None) -> None:
+    """Run a training stage whole, pausing before every epoch until a command comes."""
+    module = import_module(f"stages.{name}")
+    import keras
+
+    from benchmarks.stopwatch import Stopwatch
+
+    fit = keras.Model.fit
+    watch = Stopwatch(channel.say, wait=channel.hear, stop_after=stop_after)
+
+    @functools.wraps(fit)
+    def watched(*args: Any, callbacks: list[Any], **kwargs: Any) -> Any:
+        return fit(*args, callbacks=[*callbacks, watch], **kwargs)
+
+    # The stages take no callback. Keras's own entrance is where one comes in without them.
+    with patch.object(keras.Model, "fit", watched):
+        module.main()
+
+
+def features(channel: Channel, *, splits: str, weights: str | None) -> None:
+    """Compute the frozen features of so many images, up to where the head or the blocks start."""
+    params = load_params()
+    finetune, augment = params.finetune, params.augment
+    train = read_split("train", Path(splits))
+    from classifier.augmentation import Augmentation
+    from classifier.features import frozen_features
+    from classifier.networks import block_end, cut, vgg16
+    from classifier.training import start
+    from classifier.transfer import HEAD_STARTS_AFTER
+
+    start(params.seed, params.train.precision)
+    model = vgg16(params.data.image_size, len(train.classes), Path(weights) if weights else None)
+    ends = {"head": HEAD_STARTS_AFTER[finetune.head], "blocks": block_end(finetune.unfreeze)}
+    frozen = {name: cut(model, end)[0] for name, end in ends.items()}
+    options = Augmentation(
+        augment.flip, augment.rotation, augment.zoom, augment.keep_aspect, augment.shift
+    )
+    views = {"head": None, "blocks": options if finetune.augment and finetune.views else None}
+
+    def work(until: str, count: int) -> None:
+        shutil.rmtree(cache_folder("features"))
+        images = np.asarray(train.images[evenly(len(train), count)])
+        frozen_features(frozen[until], images, augmentation=views[until])
+
+    channel.time(work)
+
+
+def decoding(channel: Channel, **_: Any) -> None:
+    """Decode so many of the pictures, as the split stage does, without its other findings."""
+    params = load_params()
+    from classifier.dataset import read_index
+
+    paths = sorted((one.path for one in read_index(Path("data/raw/images.csv"))), key=_file_name)
+
+    def work(count: int) -> None:
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            scan(
+                Path("data/raw/images.zip"),
+                [paths[i] for i in evenly(len(paths), count)],
+                Path(folder) / "all.npy",
+                _nothing,
+                size=params.data.image_size,
+                resize=params.data.resize,
+                max_pixels=params.data.limits.pixels,
+            )
+
+    channel.time(work)
+
+
+def _file_name(path: str) -> str:
+    return Path(path).name
+
+
+def _nothing(data: bytes, picture: Any) -> None:
+    """What is found of a picture besides its pixels."""
+
+
+def prediction_cnn5(channel: Channel, *, image_size: int, images: str, **_: Any) -> None:
+    from classifier.networks import NETWORKS, plain_block
+
+    model = NETWORKS["cnn5"].build(image_size, 2, 0.0, plain_block)
+    channel.time(_predicting(model, images))
+
+
+def prediction_vgg16(
+    channel: Channel, *, image_size: int, images: str, weights: str | None, **_: Any
+) -> None:
+    from classifier.networks import vgg16
+
+    model = vgg16(image_size, 2, Path(weights) if weights else None)
+    channel.time(_predicting(model, images))
+
+
+def _predicting(model: Any, images: str) -> Callable[[int], None]:
+    """Save and load the model as the pipeline does, then score one batch again and again."""
+    from classifier.models import load_model, save_model, scores
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(Path(folder) / "model.keras", model, {})
+        loaded, _ = load_model(Path(folder) / "model.keras")
+    batch = np.load(images)
+
+    def work(count: int) -> None:
+        for _ in range(count):
+            scores(loaded, batch)
+
+    return work
+
+
+def facts(channel: Channel) -> None:
+    """The machine, as this project sees it."""
+    params = load_params()
+    from classifier.networks import NETWORKS, plain_block
+    from classifier.precision import choose
+
+    chosen = choose("auto")
+    model = NETWORKS["cnn5"].build(params.data.image_size, 2, 0.0, plain_block)
+    import keras
+
+    name = "gpu" if chosen.device == "gpu" else "cpu"
+    channel.say(
+        {
+            "class": "cpu-amx" if (name, chosen.policy) == ("cpu", "mixed_bfloat16") else name,
+            "machine": {
+                "processor": _processor(),
+                "cores": len(os.sched_getaffinity(0)),
+                "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9),
+                "precision": f"{chosen.policy}: {chosen.reason}",
+            },
+            "versions": {
+                "python": platform.python_version(),
+                "Keras's backend": keras.backend.backend(),
+                **_versions(),
+            },
+            "cnn5_gflop": training_flop(model) / 1e9,
+            "products": product_rates(),
+        }
+    )
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(found, platform.machine())
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+PARTS: dict[str, Callable[..., None]] = {
+    "stage": stage,
+    "features": features,
+    "decoding": decoding,
+    "prediction_cnn5": prediction_cnn5,
+    "prediction_vgg16": prediction_vgg16,
+    "facts": facts,
+}

@@ -1,0 +1,518 @@
+"""From measured parts to the rows of the table: the arithmetic, each with its own words."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+HEAD_EPOCHS, BLOCK_EPOCHS = 30, 10  # of the two rows about VGG16
+VALIDATED_WITH_GPU = 1_000  # pictures, of the rows that time a whole epoch
+DECODED = 3_000
+FLAT, LEAST_MEMORY_GB = 1.2, 3.0
+
+Part = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One figure, once for each repeat, and how it was computed of what was measured."""
+
+    values: list[float]
+    how: str = ""
+
+    @property
+    def median(self) -> float:
+        return median(self.values)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The most that is allowed: of this project's figure, or of its share of the other's."""
+
+    text: str
+    most: float
+    of: str = "ratio"  # ratio or figure
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table; a side that was not measured is None.
+
+    `met` is None where there is no goal or too little was measured.
+    """
+
+    title: str
+    unit: str
+    tutorial: Quantity | None
+    ours: Quantity | None
+    goal: Goal | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """This project's figure over the tutorial way's: less is faster."""
+        if self.tutorial is None or self.ours is None:
+            return None
+        return self.ours.median / self.tutorial.median
+
+    @property
+    def met(self) -> bool | None:
+        if self.goal is None or self.ours is None:
+            return None
+        judged = self.ours.median if self.goal.of == "figure" else self.ratio
+        return None if judged is None else judged <= self.goal.most
+
+
+_ON_ALL_CPUS = {
+    "decoding": Goal("≥ 2 times faster", 1 / 2),
+    "noop": Goal("≤ 1.5 s", 1.5, "figure"),
+    "memory": Goal("flat within 20 %", FLAT, "figure"),
+    "memory_peak": Goal("< 3 GB", LEAST_MEMORY_GB, "figure"),
+    "split_growth": Goal("linear within 20 %", FLAT, "figure"),
+    "epoch_growth": Goal("linear within 20 %", FLAT, "figure"),
+}
+GOALS: dict[str, dict[str, Goal]] = {
+    "cpu-amx": {
+        "train_baseline": Goal("≤ 1/4", 1 / 4),
+        "train_augmented": Goal("≤ 1/4", 1 / 4),
+        "head": Goal("≤ 1/60", 1 / 60),
+        "last_block": Goal("≤ 1/6", 1 / 6),
+        "whole": Goal("≤ 1/10", 1 / 10),
+        "whole_run": Goal("≤ 1/10", 1 / 10),
+        "prediction_cnn5": Goal("≥ 3 times faster", 1 / 3),
+        "prediction_vgg16": Goal("≥ 3 times faster", 1 / 3),
+        **_ON_ALL_CPUS,
+    },
+    "cpu": {
+        "train_baseline": Goal("≤ 0.7", 0.7),
+        "train_augmented": Goal("≤ 0.7", 0.7),
+        "head": Goal("≤ 1/25", 1 / 25),
+        "last_block": Goal("≤ 1/2", 1 / 2),
+        "whole": Goal("≤ 1/4", 1 / 4),
+        "whole_run": Goal("≤ 1/4", 1 / 4),
+        "prediction_cnn5": Goal("≥ 1.3 times faster", 1 / 1.3),
+        "prediction_vgg16": Goal("≥ 1.3 times faster", 1 / 1.3),
+        **_ON_ALL_CPUS,
+    },
+    "gpu": {
+        "epoch_baseline": Goal("≤ 0.3 s", 0.3, "figure"),
+        "epoch_augmented": Goal("≤ 0.4 s", 0.4, "figure"),
+        "features": Goal("≤ 2 s", 2.0, "figure"),
+        "whole": Goal("≤ 90 s", 90.0, "figure"),
+        "whole_run": Goal("≤ 90 s", 90.0, "figure"),
+    },
+}
+# What each row of `--rows` needs to be measured.
+NEEDS: dict[str, tuple[str, ...]] = {
+    "train_baseline": ("train_baseline",),
+    "train_augmented": ("train_augmented",),
+    "head": ("head", "features"),
+    "last_block": ("last_block", "features"),
+    "decoding": ("decoding",),
+    "prediction": ("prediction",),
+    "noop": ("noop",),
+    "whole": (
+        "train_baseline",
+        "train_augmented",
+        "head",
+        "last_block",
+        "features",
+        "prediction",
+        "evaluate",
+        "split",
+        "noop",
+    ),
+}
+
+
+def step(part: Part, side: str) -> Quantity:
+    """Seconds of a training step."""
+    epochs = part["epochs"][side]
+    return Quantity(
+        [one["train"] / one["steps"] for one in epochs],
+        f"{epochs[0]['steps']} steps timed, {len(epochs)} times",
+    )
+
+
+def picture(part: Part, side: str, batch_size: int) -> Quantity:
+    """Seconds of a picture's validation."""
+    return Quantity(
+        [one["validation"] / (one["validation_steps"] * batch_size) for one in part["epochs"][side]]
+    )
+
+
+def epoch(part: Part, side: str, settings: Part, validation: int | None = None) -> Quantity:
+    """Seconds of a whole epoch: of a timed slice, and of the rest at the slice's own rates."""
+    size = settings["batch_size"]
+    validation = settings["validation"] if validation is None else validation
+    one_step, one_picture = step(part, side), picture(part, side, size)
+    slices = part["epochs"][side]
+    timed, validated = part["steps"], part["validation_steps"] * size
+    more_steps = settings["train"] / size - timed
+    more = validation - validated
+    values = [
+        one["epoch"] + more_steps * a + more * b
+        for one, a, b in zip(slices, one_step.values, one_picture.values, strict=True)
+    ]
+    of_slices = median(one["epoch"] for one in slices)
+    how = (
+        f"an epoch {figure(median(values))} s = {figure(of_slices)} s "
+        f"({timed} steps, {validated:,} validated) + {more_steps:.1f} steps × "
+        f"{figure(one_step.median)} s + {more:,} validated × {figure(one_picture.median)} s"
+    )
+    return Quantity(values, how)
+
+
+def per_image(part: Part, until: str) -> Quantity:
+    """Seconds of an image's pass through VGG16's frozen layers."""
+    timed = part["passes"][until]
+    count = timed["count"]
+    return Quantity([one / count for one in timed["seconds"]], f"{count:,} images timed")
+
+
+def head(parts: Mapping[str, Part], side: str, settings: Part, epochs: int) -> Quantity:
+    """Seconds of so many epochs of the head; with the features, where they are computed once."""
+    one_epoch = epoch(parts["head"], side, settings)
+    if side == "tutorial":
+        return _sum([(epochs, one_epoch)], f"{epochs} epochs; {one_epoch.how}")
+    images = settings["train"] + settings["validation"]
+    once = per_image(parts["features"], "head")
+    how = (
+        f"features of {images:,} images × {figure(once.median)} s ({once.how}) + {epochs} epochs; "
+        f"{one_epoch.how}"
+    )
+    return _sum([(images, once), (epochs, one_epoch)], how)
+
+
+def last_block(parts: Mapping[str, Part], side: str, settings: Part, epochs: int) -> Quantity:
+    """Seconds of so many epochs of the last block; with what passes the frozen blocks once."""
+    one_epoch = epoch(parts["last_block"], side, settings)
+    if side == "tutorial":
+        return _sum([(epochs, one_epoch)], f"{epochs} epochs; {one_epoch.how}")
+    images, views = settings["validation"], settings["views"]
+    if not settings["augment"]:
+        images += settings["train"]
+    elif views:
+        images += views * settings["train"]
+    once = per_image(parts["features"], "blocks")
+    how = (
+        f"{images:,} passes of the frozen blocks × {figure(once.median)} s ({once.how}) + "
+        f"{epochs} epochs; {one_epoch.how}"
+    )
+    return _sum([(images, once), (epochs, one_epoch)], how)
+
+
+def whole(parts: Mapping[str, Part], side: str, settings: Part) -> Quantity:
+    """Seconds of a whole run with the epochs of params.yaml, from images.zip."""
+    baseline, augmented = parts["train_baseline"], parts["train_augmented"]
+    trained = [
+        ("train_baseline", settings["epochs"], epoch(baseline, side, settings)),
+        ("train_augmented", settings["augment_epochs"], epoch(augmented, side, settings)),
+    ]
+    terms: list[tuple[str, float, Quantity]] = [
+        (f"{name}: {count} epochs", count, one) for name, count, one in trained
+    ]
+    terms += [
+        ("head", 1, head(parts, side, settings, settings["head_epochs"])),
+        ("last block", 1, last_block(parts, side, settings, settings["block_epochs"])),
+    ]
+    names = ("train_baseline", "train_augmented", "head", "last_block")
+    compiled = sum(_compiling(parts[name], side) for name in names)
+    terms.append(("compiling four steps", 1, Quantity([compiled])))
+    if side == "tutorial":
+        tested = [
+            sum(rates)
+            for rates in zip(
+                *(
+                    picture(parts[name], side, settings["batch_size"]).values
+                    for name in ("train_baseline", "train_augmented", "last_block")
+                ),
+                strict=True,
+            )
+        ]
+        terms += [
+            ("one start", 1, Quantity([baseline["startup"][side]])),
+            ("unpacking", 1, Quantity([settings["unpacking"]])),
+            (f"{settings['test']:,} tested by three models", settings["test"], Quantity(tested)),
+        ]
+    else:
+        starts = baseline["startup"][side] + augmented["startup"][side]
+        ends = sum(parts[name]["ending"][side] for name in names)
+        sample = parts["evaluate"]["count"]
+        rest = settings["validation"] + settings["test"] - sample
+        small, large = (_predicted(parts[f"prediction_{name}"], side) for name in ("cnn5", "vgg16"))
+        by_all = [2 * a + b for a, b in zip(small.values, large.values, strict=True)]
+        terms += [
+            ("three starts", 1, Quantity([starts + parts["features"]["startup"]])),
+            ("writing three models", 1, Quantity([ends])),
+            ("split", 1, Quantity(parts["split"]["seconds"])),
+            (f"evaluate on {sample} pictures", 1, Quantity(parts["evaluate"]["seconds"])),
+            (f"{rest:,} more by three models", rest, Quantity(by_all)),
+            ("DVC itself", 1, Quantity(parts["noop"]["seconds"])),
+        ]
+    how = " + ".join(f"{name} {figure(count * one.median)} s" for name, count, one in terms)
+    return _sum([(count, one) for _, count, one in terms], how)
+
+
+def _compiling(part: Part, side: str) -> float:
+    """How much longer the very first step took than a later one."""
+    return max(0.0, part["warmup"][side]["first"] - step(part, side).median)
+
+
+def _predicted(part: Part, side: str) -> Quantity:
+    pictures = 100 * part["count"]
+    return Quantity(
+        [one / pictures for one in part["seconds"][side]],
+        f"{part['count']} batches of 100, {len(part['seconds'][side])} times",
+    )
+
+
+def _decoded(part: Part, side: str) -> Quantity:
+    return Quantity(
+        [one / part["count"] for one in part["seconds"][side]],
+        f"{part['count']:,} photographs, {len(part['seconds'][side])} times",
+    )
+
+
+def _sum(terms: Sequence[tuple[float, Quantity]], how: str) -> Quantity:
+    """Add up products, repeat by repeat; what was measured once counts in every repeat."""
+    repeats = max(len(one.values) for _, one in terms)
+    values = [
+        sum(
+            count * (one.values[i] if len(one.values) > 1 else one.values[0])
+            for count, one in terms
+        )
+        for i in range(repeats)
+    ]
+    return Quantity(values, how)
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """A row before its figures: how they are computed, and of which parts on either side.
+
+    A side without parts has no figure in this row.
+    """
+
+    key: str
+    title: str
+    unit: str
+    of: Callable[[Part, str], Quantity]  # from results and side
+    ours: tuple[str, ...]
+    tutorial: tuple[str, ...] = ()
+
+    def quantity(self, results: Part, side: str) -> Quantity | None:
+        needed = self.ours if side == "ours" else self.tutorial
+        there = needed and all(_there(results, name, side) for name in needed)
+        return self.of(results, side) if there else None
+
+
+def _there(results: Part, name: str, side: str) -> bool:
+    part = results["parts"].get(name)
+    if not part:
+        return False
+    measured = part.get("epochs", part.get("seconds"))
+    return side in measured if isinstance(measured, Mapping) else True
+
+
+def _settings(results: Part) -> Part:
+    """Parameters, and how many pictures each split has."""
+    return {**results["settings"], **results["parts"].get("pictures", {})}
+
+
+def _step(name: str) -> Callable[[Part, str], Quantity]:
+    return lambda results, side: step(results["parts"][name], side)
+
+
+def _epoch(name: str) -> Callable[[Part, str], Quantity]:
+    return lambda results, side: epoch(
+        results["parts"][name], side, _settings(results), VALIDATED_WITH_GPU
+    )
+
+
+def _whole(results: Part, side: str) -> Quantity:
+    return whole(results["parts"], side, _settings(results))
+
+
+def _decoding(results: Part, side: str) -> Quantity:
+    return _decoded(results["parts"]["decoding"], side)
+
+
+def _prediction(name: str) -> Callable[[Part, str], Quantity]:
+    return lambda results, side: _predicted(results["parts"][name], side)
+
+
+def _no_op(name: str) -> Callable[[Part, str], Quantity]:
+    return lambda results, side: Quantity(
+        results["parts"][name]["seconds"], f"{results['parts'][name]['pictures']:,} pictures"
+    )
+
+
+def _features(results: Part, side: str) -> Quantity:
+    once = per_image(results["parts"]["features"], "head")
+    return _sum([(DECODED, once)], f"{DECODED:,} × {figure(once.median)} s; {once.how}")
+
+
+def _whole_run(results: Part, side: str) -> Quantity:
+    if side == "tutorial":
+        return Quantity(_whole(results, side).values)
+    run = results["parts"]["whole_run"]
+    stages = ", ".join(f"{name} {figure(one)} s" for name, one in run["stages"].items())
+    return Quantity(run["seconds"], f"run once; {stages}")
+
+
+def _memory(results: Part, side: str) -> Quantity:
+    peaks = {n: one["anonymous_gb"] for n, one in results["parts"]["sizes_train"]["sizes"].items()}
+    how = ", ".join(f"{int(n):,} images: {figure(one)} GB" for n, one in peaks.items())
+    return Quantity([max(peaks.values()) / min(peaks.values())], how)
+
+
+def _memory_peak(results: Part, side: str) -> Quantity:
+    sizes = results["parts"]["sizes_train"]["sizes"].values()
+    mapped = max(one["mapped_gb"] for one in sizes)
+    return Quantity(
+        [max(one["anonymous_gb"] for one in sizes)], f"mapped pages apart: {figure(mapped)} GB"
+    )
+
+
+def _growth(name: str) -> Callable[[Part, str], Quantity]:
+    def of(results: Part, side: str) -> Quantity:
+        sizes = {int(n): one["seconds"] for n, one in results["parts"][name]["sizes"].items()}
+        rates = {n: one / n for n, one in sizes.items()}
+        how = ", ".join(f"{n:,} images: {figure(one)} s" for n, one in sizes.items())
+        note = results["parts"][name]["note"]
+        return Quantity([rates[max(rates)] / rates[min(rates)]], f"{how}; {note}")
+
+    return of
+
+
+_TRAINED = ("train_baseline", "train_augmented", "head", "last_block")
+_BESIDES = ("features", "prediction_cnn5", "prediction_vgg16", "evaluate", "split", "noop")
+_SPECS = (
+    *(
+        _Spec(name, f"`{name}`, a training step", "s", _step(name), (name,), (name,))
+        for name in ("train_baseline", "train_augmented")
+    ),
+    *(
+        _Spec(
+            name.replace("train", "epoch"),
+            f"`{name}`, an epoch, {VALIDATED_WITH_GPU:,} images validated",
+            "s",
+            _epoch(name),
+            (name, "pictures"),
+            (name, "pictures"),
+        )
+        for name in ("train_baseline", "train_augmented")
+    ),
+    _Spec("features", f"VGG16's features of {DECODED:,} images", "s", _features, ("features",)),
+    _Spec(
+        "head",
+        f"VGG16 head, {HEAD_EPOCHS} epochs, features included",
+        "s",
+        lambda results, side: head(results["parts"], side, _settings(results), HEAD_EPOCHS),
+        ("head", "features", "pictures"),
+        ("head", "pictures"),
+    ),
+    _Spec(
+        "last_block",
+        f"VGG16 last block, {BLOCK_EPOCHS} epochs, views as in params.yaml",
+        "s",
+        lambda results, side: last_block(results["parts"], side, _settings(results), BLOCK_EPOCHS),
+        ("last_block", "features", "pictures"),
+        ("last_block", "pictures"),
+    ),
+    _Spec(
+        "whole",
+        "the whole default `dvc repro`, from images.zip: computed",
+        "s",
+        _whole,
+        (*_TRAINED, *_BESIDES, "pictures"),
+        (*_TRAINED, "pictures"),
+    ),
+    _Spec(
+        "whole_run",
+        "the same, run (the tutorial way computed)",
+        "s",
+        _whole_run,
+        ("whole_run",),
+        (*_TRAINED, "pictures"),
+    ),
+    _Spec(
+        "decoding",
+        "decoding photographs to 180 px, a picture",
+        "s",
+        _decoding,
+        ("decoding",),
+        ("decoding",),
+    ),
+    *(
+        _Spec(
+            f"prediction_{name.lower()}",
+            f"prediction, {name}, a picture",
+            "s",
+            _prediction(f"prediction_{name.lower()}"),
+            (f"prediction_{name.lower()}",),
+            (f"prediction_{name.lower()}",),
+        )
+        for name in ("cnn5", "VGG16")
+    ),
+    _Spec("noop", "`dvc repro` with nothing to do", "s", _no_op("noop"), ("noop",)),
+    _Spec("noop_25000", "the same, 25,000 pictures", "s", _no_op("noop_25000"), ("noop_25000",)),
+    _Spec(
+        "memory",
+        "peak anonymous memory of a training stage, largest over smallest",
+        "times",
+        _memory,
+        ("sizes_train",),
+    ),
+    _Spec("memory_peak", "the same, the largest", "GB", _memory_peak, ("sizes_train",)),
+    _Spec(
+        "split_growth",
+        "time of `split` an image, most images over fewest",
+        "times",
+        _growth("sizes_split"),
+        ("sizes_split",),
+    ),
+    _Spec(
+        "epoch_growth",
+        "time of an epoch an image, most images over fewest",
+        "times",
+        _growth("sizes_train"),
+        ("sizes_train",),
+    ),
+)
+
+
+def rows(results: Part) -> list[Row]:
+    """Every row of a class of machine, in the table's order."""
+    goals = GOALS[results["class"]]
+    return [
+        Row(
+            spec.title,
+            spec.unit,
+            spec.quantity(results, "tutorial"),
+            spec.quantity(results, "ours"),
+            goals.get(spec.key),
+        )
+        for spec in _SPECS
+    ]
+
+
+def rates(results: Part) -> list[tuple[str, float]]:
+    """GFLOP/s of cnn5's training steps, beside the best of numpy's matrix product."""
+    found = []
+    for name in ("train_baseline", "train_augmented"):
+        for side, words in (("tutorial", "the tutorial way"), ("ours", "this project")):
+            if _there(results, name, side):
+                seconds = step(results["parts"][name], side).median
+                flop = results["cnn5_gflop"] * results["settings"]["batch_size"]
+                found.append((f"`{name}`, {words}", flop / seconds))
+    best = max(results["products"], key=lambda n: results["products"][n])
+    found.append((f"numpy's product of float32 matrices, {best} a side", results["products"][best]))
+    return found
+
+
+def figure(value: float) -> str:
+    """Three significant figures, no exponent."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".") if value >= 0.0001 else f"{value:.1g}"

@@ -1,0 +1,329 @@
+"""The benchmark: its formula, its arithmetic, its tables, its two sides; nothing that is timed."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks import rows as arithmetic
+from benchmarks.measure import in_time
+from benchmarks.processes import Worker, environment
+from benchmarks.report import BEGIN, END, keep, render
+from benchmarks.rows import NEEDS, epoch, figure, head, last_block, rates, rows, step, whole
+from benchmarks.size import enough_room, write_arrays
+from classifier.dataset import Labelled, write_index
+from classifier.errors import UserError
+from classifier.splits import read_split
+from tests.projects import ROOT, new_project, pipeline
+from tests.test_wiring import modules_in
+
+SETTINGS = {
+    "image_size": 180,
+    "batch_size": 10,
+    "epochs": 3,
+    "augment_epochs": 4,
+    "head_epochs": 5,
+    "block_epochs": 2,
+    "augment": True,
+    "views": None,
+}
+PICTURES = {"train": 100, "validation": 50, "test": 20, "unpacking": 0.5}
+
+
+def slices(one_step, picture):
+    """Three epochs of 5 steps and 20 validated pictures, two seconds lost around them."""
+    train, validation = 5 * one_step, 20 * picture
+    one = {
+        "first": one_step,
+        "train": train,
+        "steps": 5,
+        "validation": validation,
+        "validation_steps": 2,
+        "epoch": train + validation + 2,
+    }
+    return [one, one, one]
+
+
+def trained(one_step, picture, compiling=3.0):
+    sides = {"tutorial": 2.0, "ours": 1.0}
+    return {
+        "steps": 5,
+        "validation_steps": 2,
+        "startup": {"tutorial": 6.0, "ours": 5.0},
+        "ending": {"tutorial": 0.0, "ours": 0.25},
+        "warmup": {name: {"first": one_step * by + compiling} for name, by in sides.items()},
+        "epochs": {name: slices(one_step * by, picture * by) for name, by in sides.items()},
+    }
+
+
+def measured():
+    return {
+        "class": "cpu",
+        "machine": {"processor": "P", "cores": 2, "memory_gb": 8, "precision": "float32: so"},
+        "versions": {"python": "3.11"},
+        "commit": "abc",
+        "settings": SETTINGS,
+        "cnn5_gflop": 2.5,
+        "products": {"512": 90.0, "1024": 100.0},
+        "parts": {
+            "pictures": PICTURES,
+            "train_baseline": trained(0.5, 0.01),
+            "train_augmented": trained(0.6, 0.01),
+            "head": trained(2.0, 0.2),
+            "last_block": trained(3.0, 0.3),
+            "features": {
+                "startup": 7.0,
+                "passes": {
+                    "head": {"count": 10, "seconds": [2.0, 2.0, 2.0]},
+                    "blocks": {"count": 10, "seconds": [1.0, 1.0, 1.0]},
+                },
+            },
+            "prediction_cnn5": {"count": 1, "seconds": {"tutorial": [2.0] * 3, "ours": [1.0] * 3}},
+            "prediction_vgg16": {
+                "count": 1,
+                "seconds": {"tutorial": [20.0] * 3, "ours": [10.0] * 3},
+            },
+            "evaluate": {"count": 30, "seconds": [9.0, 9.0, 9.0]},
+            "split": {"seconds": [4.0, 4.0, 4.0]},
+            "noop": {"pictures": 170, "seconds": [1.1, 1.0, 1.2]},
+            "decoding": {"count": 60, "seconds": {"tutorial": [3.0] * 3, "ours": [1.0] * 3}},
+        },
+    }
+
+
+def by_title(results):
+    return {row.title: row for row in rows(results)}
+
+
+def test_the_flops_of_a_small_network_are_those_counted_by_hand():
+    keras = pytest.importorskip("keras")
+    from benchmarks.flops import training_flop
+
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3),  # 6·6 places, 27·4 products: 3,888
+            keras.layers.MaxPooling2D(2),  # 3·3·4
+            keras.layers.Conv2D(5, 3),  # 1 place, 36·5 products: 180
+            keras.layers.Flatten(),
+            keras.layers.Dense(2),  # 5·2 products: 10
+        ]
+    )
+    assert training_flop(model) == 2 * (2 * 3888 + 3 * 180 + 3 * 10)
+
+
+def test_the_tutorials_networks_have_this_projects_parameters():
+    from benchmarks.tutorial import small_network, vgg16
+    from classifier.networks import NETWORKS
+    from classifier.networks import vgg16 as ours
+
+    for augmented in (False, True):
+        assert small_network(180, augmented=augmented).count_params() == 991_041
+    assert NETWORKS["cnn5"].build(180, 2, 0.0).count_params() == 991_041
+    head, block = (vgg16(180, None, last_block=last_block) for last_block in (False, True))
+    assert head.count_params() == block.count_params() == ours(180, 2, None).count_params()
+    assert len(head.trainable_weights) == 4
+    assert len(block.trainable_weights) == 4 + 6
+
+
+def test_a_step_is_the_time_of_all_steps_divided_by_their_number():
+    assert step(trained(0.5, 0.01), "ours").values == [0.5, 0.5, 0.5]
+
+
+def test_an_epoch_is_the_slice_and_the_rest_at_its_rates():
+    found = epoch(trained(0.5, 0.01), "ours", SETTINGS | PICTURES)
+    # Ten steps, fifty validated, and what the slice lost at its ends, once.
+    assert found.values == pytest.approx([10 * 0.5 + 50 * 0.01 + 2] * 3)
+    assert "5.0 steps × 0.500 s" in found.how
+    assert "30 validated × 0.0100 s" in found.how
+
+
+def test_the_head_pays_for_features_once_here_and_in_every_epoch_there():
+    parts, settings = measured()["parts"], SETTINGS | PICTURES
+    assert head(parts, "ours", settings, 30).median == pytest.approx(150 * 0.2 + 30 * (20 + 10 + 2))
+    assert head(parts, "tutorial", settings, 30).median == pytest.approx(30 * (40 + 20 + 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"), [({}, 50), ({"views": 3}, 350), ({"augment": False}, 150)]
+)
+def test_the_last_block_pays_for_what_passes_the_frozen_blocks_once(changes, passes):
+    parts, settings = measured()["parts"], SETTINGS | PICTURES | changes
+    found = last_block(parts, "ours", settings, 10)
+    assert found.median == pytest.approx(passes * 0.1 + 10 * (30 + 15 + 2))
+
+
+def test_the_whole_run_is_the_sum_of_its_parts():
+    parts, settings = measured()["parts"], SETTINGS | PICTURES
+    epochs = 3 * (5 + 0.5 + 2) + 4 * (6 + 0.5 + 2) + 5 * (20 + 10 + 2) + 2 * (30 + 15 + 2)
+    features = 150 * 0.2 + 50 * 0.1
+    evaluated = 9 + 40 * (2 * 0.01 + 0.1)
+    around = 4 * 3 + (5 + 5 + 7) + 4 * 0.25 + 4 + 1.1
+    assert whole(parts, "ours", settings).median == pytest.approx(
+        epochs + features + evaluated + around
+    )
+    there = 3 * (10 + 1 + 2) + 4 * (12 + 1 + 2) + 5 * (40 + 20 + 2) + 2 * (60 + 30 + 2)
+    tested = 20 * (0.02 + 0.02 + 0.6)
+    assert whole(parts, "tutorial", settings).median == pytest.approx(
+        there + 4 * 3 + 6 + 0.5 + tested
+    )
+
+
+def test_goals_are_judged_by_medians():
+    found = by_title(measured())
+    step_row = found["`train_baseline`, a training step"]
+    assert step_row.ratio == 0.5
+    assert step_row.met
+    assert found["`dvc repro` with nothing to do"].met
+    assert found["decoding photographs to 180 px, a picture"].met
+    slow = measured()
+    slow["parts"]["noop"]["seconds"] = [1.0, 1.6, 1.7]
+    assert by_title(slow)["`dvc repro` with nothing to do"].met is False
+
+
+def test_without_the_other_side_there_is_no_ratio_and_no_goal_is_met():
+    results = measured()
+    del results["parts"]["train_baseline"]["epochs"]["tutorial"]
+    row = by_title(results)["`train_baseline`, a training step"]
+    assert row.tutorial is None
+    assert row.ratio is None
+    assert row.met is None
+    assert by_title(results)["the whole default `dvc repro`, from images.zip: computed"].met is None
+
+
+def test_the_steps_rate_stands_beside_the_best_product():
+    found = dict(rates(measured()))
+    assert found["`train_baseline`, this project"] == pytest.approx(2.5 * 10 / 0.5)
+    assert found["numpy's product of float32 matrices, 1024 a side"] == 100
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    (tmp_path / "results").mkdir()
+    return tmp_path
+
+
+def test_a_class_that_was_not_measured_says_so_and_nothing_else(folder):
+    render(folder)
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text.startswith("before\n")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "old" not in text
+    for title in ("CPU with AMX", "Other CPU", "GPU"):
+        assert f"## {title}\n\nnot measured\n" in text
+
+
+def test_a_class_that_was_measured_has_its_table_and_the_others_stay(folder):
+    results = measured()
+    keep(results, results["parts"], folder)
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "## Other CPU\n\nP, 2 cores, 8 GB. Precision: float32: so.\n" in text
+    line = "| `train_baseline`, a training step | 1.00 s (1.00–1.00) | 0.500 s (0.500–0.500) |"
+    assert f"{line} 0.500 (2.00 times) | ≤ 0.7 | yes |" in text
+    assert "| the same, 25,000 pictures | not measured | not measured |  |  |  |" in text
+    assert "## CPU with AMX\n\nnot measured\n" in text
+    assert "## GPU\n\nnot measured\n" in text
+    render(folder)
+    assert (folder / "README.md").read_text(encoding="utf-8") == text
+
+
+def test_parts_measured_at_another_time_stay_unless_the_machine_is_another(folder):
+    results = measured()
+    keep(results, {"split": {"seconds": [1.0]}}, folder)
+    keep(results, {"noop": {"seconds": [1.0], "pictures": 9}}, folder)
+    path = folder / "results/cpu.json"
+    assert set(json.loads(path.read_text(encoding="utf-8"))["parts"]) == {"split", "noop"}
+    keep(results | {"machine": {**results["machine"], "cores": 4}}, {}, folder)
+    assert json.loads(path.read_text(encoding="utf-8"))["parts"] == {}
+
+
+def test_the_committed_tables_are_those_of_the_committed_results(tmp_path):
+    (tmp_path / "results").mkdir()
+    for path in [ROOT / "benchmarks/README.md", *(ROOT / "benchmarks/results").glob("*.json")]:
+        (tmp_path / path.relative_to(ROOT / "benchmarks")).write_bytes(path.read_bytes())
+    render(tmp_path)
+    committed = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == committed
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1234.5, "1,234"), (12.345, "12.3"), (1, "1.00"), (0.01234, "0.0123")]
+)
+def test_figures_have_three_digits(value, text):
+    assert figure(value) == text
+
+
+@pytest.mark.parametrize(("step", "steps"), [(1.0, 20), (0.0001, 61), (30.0, 2), (0.0, 61)])
+def test_as_many_steps_as_fit_are_timed_within_bounds(step, steps):
+    assert in_time(step, 20, 61, least=2) == steps
+
+
+def test_the_tutorial_way_imports_nothing_of_this_project_but_the_clock():
+    waiting, found = {"benchmarks/worker.py", "benchmarks/tutorial.py"}, set()
+    while waiting:
+        found |= waiting
+        waiting = {module for one in waiting for module in modules_in(one)} - found
+    assert found == {f"benchmarks/{n}.py" for n in ("__init__", "worker", "tutorial", "stopwatch")}
+
+
+def test_the_tutorial_way_has_tensorflows_defaults():
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"  # classifier set it in this process
+    for side in ("tutorial", "ours"):
+        assert "TF_ENABLE_ONEDNN_OPTS" not in environment(side)
+
+
+def test_no_stage_depends_on_the_benchmark():
+    for name, stage in pipeline()["stages"].items():
+        assert not [one for one in stage["deps"] if "benchmarks" in one], name
+
+
+def test_every_row_can_be_asked_for_alone():
+    command = [sys.executable, "-m", "benchmarks", "--rows", "nonsense"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert ",".join(NEEDS) in done.stderr
+    assert set(NEEDS["whole"]) >= set(NEEDS["head"]) | set(NEEDS["last_block"])
+    assert set(arithmetic.GOALS) == {"cpu-amx", "cpu", "gpu"}
+
+
+def test_generated_splits_are_read_as_the_stages_read_them(tmp_path):
+    write_arrays(tmp_path, "train", 7, 8)
+    split = read_split("train", tmp_path)
+    assert split.images.shape == (7, 8, 8, 3)
+    assert split.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
+
+
+def test_too_little_disk_space_is_said_in_a_line(tmp_path, capsys):
+    assert enough_room(tmp_path, 1, 8)
+    assert not enough_room(tmp_path, 10**12, 180)
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_a_row_is_measured_in_a_process_of_its_own(tmp_path):
+    """Decoding, which needs no TensorFlow, on this project's side: commands, replies, the end."""
+    project = new_project(tmp_path).root
+    (project / "data/raw").mkdir(parents=True)
+    names = [f"cats/{i}.png" for i in range(6)]
+    picture = cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
+    with zipfile.ZipFile(project / "data/raw/images.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, picture)
+    write_index(project / "data/raw/images.csv", [Labelled(name, "cats", "") for name in names])
+    with Worker("ours", "decoding", project, tmp_path / "log") as worker:
+        assert worker.startup > 0
+        assert [set(worker.run(count=count)) for count in (6, 2)] == [{"seconds"}, {"seconds"}]
+    assert worker.process.returncode == 0
+
+
+def test_what_fails_in_a_process_is_told_by_its_last_words(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"nonsense of ours failed.*KeyError"),
+        Worker("ours", "nonsense", ROOT, tmp_path / "log"),
+    ):
+        pass
