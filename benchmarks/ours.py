@@ -6,6 +6,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +21,7 @@ from benchmarks.worker import Channel, evenly
 from classifier.cache import cache_folder
 from classifier.params import load_params
 from classifier.scanning import scan
-from classifier.splits import read_split
+from classifier.splits import Split, read_split
 
 LIBRARIES = ("keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "dvc")
 
@@ -40,8 +41,15 @@ def stage(channel: Channel, *, name: str, stop_after: int | None = None) -> None
         return fit(*args, callbacks=[*callbacks, watch], **kwargs)
 
     # The stages take no callback. Keras's own entrance is where one comes in without them.
-    with patch.object(keras.Model, "fit", watched):
+    with patch.object(keras.Model, "fit", watched), _as_for_many():
         module.main()
+
+
+def _as_for_many() -> AbstractContextManager[object]:
+    """A slice stands for a whole run: what is done for many pictures alone is done for it too."""
+    from classifier import winograd
+
+    return patch.object(winograd, "FEWEST_PICTURES", 0)
 
 
 def features(channel: Channel, *, splits: str, weights: str | None) -> None:
@@ -54,9 +62,11 @@ def features(channel: Channel, *, splits: str, weights: str | None) -> None:
     from classifier.networks import block_end, cut, vgg16
     from classifier.training import start
     from classifier.transfer import HEAD_STARTS_AFTER
+    from classifier.winograd import accelerated
 
     start(params.seed, params.train.precision)
     model = vgg16(params.data.image_size, len(train.classes), Path(weights) if weights else None)
+    model = accelerated(model, len(train))
     ends = {"head": HEAD_STARTS_AFTER[finetune.head], "blocks": block_end(finetune.unfreeze)}
     frozen = {name: cut(model, end)[0] for name, end in ends.items()}
     options = Augmentation(
@@ -67,7 +77,8 @@ def features(channel: Channel, *, splits: str, weights: str | None) -> None:
     def work(until: str, count: int) -> None:
         shutil.rmtree(cache_folder("features"))
         images = np.asarray(train.images[evenly(len(train), count)])
-        frozen_features(frozen[until], images, augmentation=views[until])
+        some = Split(images, train.labels[:count], train.paths[:count], train.classes)
+        frozen_features(frozen[until], some, augmentation=views[until])
 
     channel.time(work)
 
@@ -121,11 +132,14 @@ def prediction_vgg16(
 def _predicting(model: Any, images: str) -> Callable[[int], None]:
     """Save and load the model as the pipeline does, then score one batch again and again."""
     from classifier.models import load_model, save_model, scores
+    from classifier.winograd import accelerated
 
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder) / "model.keras", model, {})
         loaded, _ = load_model(Path(folder) / "model.keras")
     batch = np.load(images)
+    with _as_for_many():
+        loaded = accelerated(loaded, len(batch))
 
     def work(count: int) -> None:
         for _ in range(count):
