@@ -110,3 +110,13 @@ def test_only_the_rows_at_hand_are_read(tmp_path):
     some = Batches([np.zeros((N, 2)).view(Counting)], np.zeros(N, int), 5, seed=1)
     some[0]
     assert Counting.read == 5
+
+
+def test_no_batch_is_drawn_with_the_numbers_that_shuffled_the_epoch():
+    states = {}
+    some = batches(
+        prepare=lambda inputs, rng: states.update(drawn=rng.bit_generator.state) or inputs
+    )
+    for position in range(len(some)):
+        _ = some[position]
+        assert states["drawn"] != np.random.default_rng([1, 0]).bit_generator.state

@@ -1,11 +1,14 @@
 """Files appear whole or not at all."""
 
+import errno
 import json
+import os
 import stat
 
+import numpy as np
 import pytest
 
-from classifier.files import whole, write_json, write_text
+from classifier.files import new_array, whole, write_json, write_text
 
 
 def test_the_file_is_there_when_the_block_has_ended_and_not_before(tmp_path):
@@ -68,3 +71,33 @@ def test_what_json_cannot_hold_leaves_no_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"a": object()})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_array_has_its_space_and_can_be_read(tmp_path):
+    array = new_array(tmp_path / "a.npy", (1000, 8, 8, 3), np.uint8)
+    array[7] = 9
+    array.flush()
+    loaded = np.load(tmp_path / "a.npy")
+    assert loaded.shape == (1000, 8, 8, 3)
+    assert loaded[7].min() == 9
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= loaded.nbytes
+
+
+def test_a_full_disk_is_an_error_and_not_a_signal(tmp_path, monkeypatch):
+    def full(descriptor, start, size):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left") as caught, whole(tmp_path / "a") as beside:
+        new_array(beside, (4, 4), np.float32)
+    assert caught.value.filename.startswith(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reason", [errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_disk_that_cannot_take_space_beforehand_will_do(tmp_path, monkeypatch, reason):
+    def unable(descriptor, start, size):
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(os, "posix_fallocate", unable)
+    assert new_array(tmp_path / "a.npy", (4, 4), np.float32).shape == (4, 4)

@@ -15,9 +15,10 @@ import keras
 import numpy as np
 import pytest
 
-from classifier import training
+from classifier import from_scratch, training
 from classifier.augmentation import Augmentation
 from classifier.batches import Batches
+from classifier.errors import UserError
 from classifier.from_scratch import train_from_scratch
 from classifier.splits import write_split
 from classifier.training import CURVE, Recipe, checkpoint_path, fit, start, write_curve
@@ -162,6 +163,18 @@ def test_a_checkpoint_is_whole_or_absent(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "a.npz"]
 
 
+@pytest.mark.parametrize("keep", [0, 1000, -100])
+def test_a_damaged_checkpoint_is_left_aside(monkeypatch, capsys, keep):
+    _, expected = trained("whole.npz")
+    interrupted(monkeypatch, lambda: trained("a.npz"), epoch=2, batch=0)
+    content = Path("a.npz").read_bytes()
+    Path("a.npz").write_bytes(content[:keep])
+    history, weights = trained("a.npz")
+    assert "a.npz is damaged: starting anew" in capsys.readouterr().out
+    assert len(history.rows) == RECIPE.epochs
+    assert_same(weights, expected)
+
+
 OUTPUTS = ("data/models/{}.keras", "plots/curves/{}.tsv", "metrics/{}.json")
 AUGMENTED: dict[str, Any] = {
     "batch_size": 8,
@@ -266,7 +279,14 @@ class Numbered(keras.layers.Layer):
 
 @pytest.mark.parametrize(
     ("losses", "best"),
-    [([3, 1, 2, 2], 1), ([1, 2, 3, 4], 0), ([4, 3, 2, 1], 3), ([2, 1, 1, 1], 1)],
+    [
+        ([3, 1, 2, 2], 1),
+        ([1, 2, 3, 4], 0),
+        ([4, 3, 2, 1], 3),
+        ([2, 1, 1, 1], 1),
+        ([np.nan, 3, 2, np.inf], 2),
+        ([np.inf, np.nan, 2, np.nan], 2),
+    ],
 )
 def test_the_epoch_of_lowest_validation_loss_is_kept(monkeypatch, losses, best):
     model = keras.Sequential(
@@ -281,8 +301,16 @@ def test_the_epoch_of_lowest_validation_loss_is_kept(monkeypatch, losses, best):
     monkeypatch.setattr(training._Keeper, "on_epoch_end", with_loss)
     history = fit(model, train, validation, RECIPE, Path("a.npz"))
     assert history.best == best
-    assert [row["validation_loss"] for row in history.rows] == losses
+    np.testing.assert_array_equal([row["validation_loss"] for row in history.rows], losses)
     assert float(model.layers[-1].count.value) == len(train) * (best + 1)
+
+
+def test_a_training_that_diverged_is_an_error_that_names_the_learning_rate():
+    train, validation = data()
+    model = tiny()
+    model.layers[-1].bias.assign([np.nan])
+    with pytest.raises(UserError, match=r"loss is nan in each of 4 epochs.* 0\.01"):
+        fit(model, train, validation, RECIPE, Path("a.npz"))
 
 
 def test_the_model_left_has_the_loss_that_the_curve_says():
@@ -363,6 +391,31 @@ def test_it_says_after_the_first_epoch_how_long_it_will_take(capsys):
     said = capsys.readouterr().out
     assert said.count("an epoch takes") == 1
     assert "3 more: about 0 min" in said
+
+
+def test_it_says_so_again_when_it_goes_on(monkeypatch, capsys):
+    interrupted(monkeypatch, lambda: trained("a.npz"), epoch=2, batch=0)
+    capsys.readouterr()
+    trained("a.npz")
+    said = capsys.readouterr().out
+    assert said.count("an epoch takes") == 1
+    assert "1 more: about" in said
+
+
+def test_an_equal_training_that_was_first_does_no_harm(monkeypatch, tmp_path):
+    made_splits(tmp_path, 78)
+    folder = tmp_path / ".cache/checkpoints"
+    write = from_scratch.write_results
+
+    def meanwhile(*results):
+        write(*results)
+        for path in folder.iterdir():
+            path.unlink()
+
+    monkeypatch.setattr(from_scratch, "write_results", meanwhile)
+    cnn5_trained()
+    assert checkpoints(tmp_path) == []
+    assert len(outputs(tmp_path)) == len(OUTPUTS)
 
 
 def test_a_training_is_repeatable_and_depends_on_the_seed(tmp_path):
