@@ -1,6 +1,10 @@
 """What VGG16's frozen layers make of each picture: computed once, kept in .cache/features."""
 
+import fcntl
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -8,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from classifier import augmentation as augmentation_module
+from classifier import winograd
 from classifier.augmentation import Augmentation, augment
 from classifier.cache import cache_folder
-from classifier.files import new_array, whole
+from classifier.files import new_array, write_text
 from classifier.splits import Split
 
+WHOLE = "features.npy"  # the file that is there when all of it is
 COMPUTED_AT_ONCE = 32
+SAVED_EVERY = 8  # batches: some 20 seconds where it takes long
 
 
 def frozen_features(
@@ -39,27 +47,54 @@ def frozen_features(
     digest = hashlib.sha256(known.encode())
     for weights in frozen.get_weights():
         digest.update(weights.tobytes())
-    path = cache_folder("features") / f"{digest.hexdigest()[:32]}.npy"
-    if not path.exists():
-        _compute(path, frozen, split.images, augmentation, seed)
-    return np.load(path, mmap_mode="r")
+    for code in (__file__, augmentation_module.__file__, winograd.__file__):
+        digest.update(Path(code).read_bytes())
+    folder = cache_folder("features") / digest.hexdigest()[:32]
+    with _locked(folder):
+        if not (folder / WHOLE).exists():
+            _compute(folder, frozen, split.images, augmentation, seed)
+    return np.load(folder / WHOLE, mmap_mode="r")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one run at a time compute the same features; another one waits, and finds them there."""
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _compute(
-    path: Path,
+    folder: Path,
     frozen: keras.Model,
     images: NDArray[np.uint8],
     augmentation: Augmentation | None,
     seed: int,
 ) -> None:
+    """Write the features into a folder, going on where an interrupted run stopped."""
     shape = (len(images), *frozen.output_shape[1:])
-    with whole(path) as beside, tqdm(total=len(images), unit=" pictures", disable=None) as bar:
+    partial, progress = folder / "partial.npy", folder / "done"
+    done = int(progress.read_text()) if progress.exists() else 0
+    if done:
+        features: np.memmap = np.lib.format.open_memmap(partial, mode="r+")
+        print(f"going on with the features of {done:,} of {len(images):,} pictures")
+    else:
+        features = new_array(partial, shape, np.float32)
+    with tqdm(total=len(images), initial=done, unit=" pictures", disable=None) as bar:
         bar.set_description(f"features of {frozen.layers[-1].name}")
-        features = new_array(beside, shape, np.float32)
-        for start in range(0, len(images), COMPUTED_AT_ONCE):
+        for start in range(done, len(images), COMPUTED_AT_ONCE):
             batch = np.asarray(images[start : start + COMPUTED_AT_ONCE])
             if augmentation:
                 batch = augment(batch, augmentation, np.random.default_rng([seed, start]))
             features[start : start + len(batch)] = frozen.predict_on_batch(batch)
             bar.update(len(batch))
-        features.flush()
+            if start // COMPUTED_AT_ONCE % SAVED_EVERY == SAVED_EVERY - 1:
+                features.flush()  # to the disk, before it is said to be there
+                write_text(progress, str(start + len(batch)))
+    features.flush()
+    partial.replace(folder / WHOLE)
+    progress.unlink(missing_ok=True)

@@ -1,5 +1,8 @@
 """Features are computed once for the same pictures, layers, weights and precision."""
 
+import shutil
+import threading
+import time
 from pathlib import Path
 
 import keras
@@ -47,6 +50,12 @@ def features_of(frozen, images, **options):
 
 def cached(folder) -> list[Path]:
     return sorted((folder / ".cache/features").iterdir())
+
+
+def kept(folder) -> list[str]:
+    """The files of the only features that were asked for."""
+    (only,) = cached(folder)
+    return sorted(path.name for path in only.iterdir())
 
 
 def test_features_are_what_the_layers_make_of_each_picture():
@@ -106,22 +115,65 @@ def test_augmented_copies_are_drawn_by_their_seed():
     assert (one != plain).any()
 
 
-def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
-    frozen = layers()
-    calls = []
+@pytest.mark.parametrize("augmentation", [None, TURNED])
+def test_an_interrupted_run_goes_on_where_it_was_saved(tmp_path, monkeypatch, capsys, augmentation):
+    monkeypatch.setattr(features, "SAVED_EVERY", 2)
+    images = pictures(5 * COMPUTED_AT_ONCE + 3)
+    expected = np.array(features_of(layers(), images, augmentation=augmentation))
+    shutil.rmtree(tmp_path / ".cache/features")
+
+    frozen, calls = layers(), []
 
     def interrupted(batch):
-        calls.append(1)
-        if len(calls) == 2:
+        calls.append(len(batch))
+        if len(calls) == 4:
             raise KeyboardInterrupt
-        return np.zeros((len(batch), 6, 6, 4))
+        return predict(batch)
 
+    predict = frozen.predict_on_batch
+    with monkeypatch.context() as patched:
+        patched.setattr(frozen, "predict_on_batch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            features_of(frozen, images, augmentation=augmentation)
+    assert kept(tmp_path) == ["done", "partial.npy"]
+    np.testing.assert_array_equal(
+        features_of(layers(), images, augmentation=augmentation), expected
+    )
+    assert "going on with the features of 64 of 163 pictures" in capsys.readouterr().out
+    assert kept(tmp_path) == ["features.npy"]
+
+
+def test_what_is_unfinished_is_not_taken_for_features(tmp_path, monkeypatch):
+    def interrupted(batch):
+        raise KeyboardInterrupt
+
+    frozen = layers()
     with monkeypatch.context() as patched:
         patched.setattr(frozen, "predict_on_batch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             features_of(frozen, pictures())
-    assert cached(tmp_path) == []
+    assert kept(tmp_path) == ["partial.npy"]
     assert features_of(frozen, pictures()).any()
+    assert kept(tmp_path) == ["features.npy"]
+
+
+def test_a_second_run_waits_for_what_the_first_one_computes(tmp_path, monkeypatch):
+    images = pictures()
+    first, second = layers(), layers()
+    monkeypatch.setattr(second, "predict_on_batch", None)
+    predict, runs, late = first.predict_on_batch, [], []
+
+    def meanwhile(batch):
+        if not runs:
+            runs.append(threading.Thread(target=lambda: late.append(features_of(second, images))))
+            runs[0].start()
+        time.sleep(0.2)
+        return predict(batch)
+
+    monkeypatch.setattr(first, "predict_on_batch", meanwhile)
+    found = features_of(first, images)
+    runs[0].join()
+    np.testing.assert_array_equal(late[0], found)
 
 
 def test_low_precision_features_are_kept_as_float32():
@@ -134,7 +186,6 @@ def test_low_precision_features_are_kept_as_float32():
 
 def test_deleting_them_changes_no_result(tmp_path):
     first = np.array(features_of(layers(), pictures()))
-    for path in cached(tmp_path):
-        path.unlink()
+    shutil.rmtree(tmp_path / ".cache/features")
     np.testing.assert_array_equal(features_of(layers(), pictures()), first)
     assert features.cache_folder("features") == tmp_path / ".cache/features"
