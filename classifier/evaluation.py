@@ -2,17 +2,14 @@
 
 import csv
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 from sklearn.metrics import log_loss
 from tqdm import tqdm
 
@@ -37,7 +34,6 @@ PICTURES = (
     "activations",
     "label_errors",
 )
-LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn", "scipy", "cleanlab", "dvc")
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,7 @@ def find_label_errors(splits: Mapping[str, Split], features: Mapping[str, NDArra
 
     Of validation and test: their features are known from the pass that gave the scores, and the
     network that made them never saw their labels. The training pictures would take another pass,
-    through a network that may have learned their wrong labels by heart.
+    through a network that may have learned their wrong labels by heart; the report says so.
 
     Args:
         splits: those to look through.
@@ -314,39 +310,3 @@ def draw(
         activations(model, test.images[first]),
     )
     return paths
-
-
-def read_curve(path: Path) -> list[dict[str, float]]:
-    """The rows of a learning curve."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
-        return [{column: float(value) for column, value in row.items()} for row in rows]
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the libraries that had a part in the figures."""
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def as_dict(section: BaseModel) -> dict[str, Any]:
-    """All parameters, as params.yaml has them."""
-    values = {name: getattr(section, name) for name in type(section).model_fields}
-    return {
-        name: as_dict(value) if isinstance(value, BaseModel) else value
-        for name, value in values.items()
-    }
-
-
-def report_charts(charts: Mapping[str, Charts]) -> dict[str, Charts]:
-    """The charts that the report draws from their rows; reliability before calibration."""
-    raw = {
-        name: [row for row in rows if row["scores"] == "raw"]
-        for name, rows in charts["reliability"].items()
-    }
-    shown = {name: charts[name] for name in ("roc", "precision_recall", "scores")}
-    return shown | {"reliability": raw}

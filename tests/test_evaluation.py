@@ -200,8 +200,9 @@ def test_the_areas_under_the_curves_are_the_figures(judged):
         assert histogram["count"].sum() == len(splits["test"])
         confusion = pd.DataFrame(charts["confusion"][model])
         assert confusion.images.sum() == len(splits["test"])
-        raw = evaluation.report_charts(charts)["reliability"][model]
-        assert sum(row["count"] for row in raw) == len(splits["test"])
+        for scores in ("raw", "calibrated"):
+            rows = [row for row in charts["reliability"][model] if row["scores"] == scores]
+            assert sum(row["count"] for row in rows) == len(splits["test"])
 
 
 def test_one_pass_gives_the_scores_and_the_features():
@@ -217,11 +218,3 @@ def test_one_pass_gives_the_scores_and_the_features():
         1 / (1 + np.exp(-logits[:, 0])), seen.scores["vgg16"][:, 1], atol=1e-5
     )
     assert not math.isnan(seen.features.sum())
-
-
-def test_a_curve_is_read_as_numbers(tmp_path):
-    (tmp_path / "x.tsv").write_text("epoch\ttrain_loss\n1\t0.5\n2\t0.25\n")
-    assert evaluation.read_curve(tmp_path / "x.tsv") == [
-        {"epoch": 1.0, "train_loss": 0.5},
-        {"epoch": 2.0, "train_loss": 0.25},
-    ]
