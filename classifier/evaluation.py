@@ -255,17 +255,6 @@ def write_details(path: Path, details: Mapping[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
-def calibrations(models: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """What `predict` needs of each model: temperature and threshold (of two classes)."""
-    return {
-        name: {
-            "temperature": judged["temperature"],
-            "threshold": judged["threshold"] and judged["threshold"]["value"],
-        }
-        for name, judged in models.items()
-    }
-
-
 def draw(
     folder: Path,
     splits: Mapping[str, Split],

@@ -14,6 +14,7 @@ def main() -> None:
 
     from classifier import evaluation, metrics, report
     from classifier.augmentation import Augmentation
+    from classifier.calibration_file import write_calibrations
     from classifier.files import write_json
     from classifier.models import load_model
     from classifier.splits import SPLITS, read_split
@@ -34,7 +35,7 @@ def main() -> None:
     details = evaluation.all_details(splits, seen, params.evaluate.threshold)
     charts = evaluation.chart_rows(test, seen["test"], details)
     evaluation.write_details(FOLDER / "details.json", details)
-    write_json(FOLDER / "calibration.json", evaluation.calibrations(details["models"]))
+    write_calibrations(FOLDER / "calibration.json", details["models"], files)
     evaluation.write_charts(PLOTS, charts)
 
     augment = params.augment
