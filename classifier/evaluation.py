@@ -230,23 +230,29 @@ def _short(value: Any) -> Any:
     return format(value, ".6g") if isinstance(value, float) else value
 
 
-def write_predictions(path: Path, test: Split, scores: Mapping[str, NDArray]) -> None:
-    """Write a row for each model and test picture, scores in full precision.
+def write_predictions(path: Path, splits: Mapping[str, Split], seen: Mapping[str, Seen]) -> None:
+    """Write a row for each model and picture, in this order, scores in full precision.
 
-    Columns: model, path, label, predicted and score_CLASS of each class, not calibrated. Every
-    figure of the evaluation can be computed from this file.
+    Columns: model, split, path, label, predicted and score_CLASS of each class, not calibrated.
+    Every figure of the evaluation can be computed from this file: temperatures and thresholds from
+    the validation rows, all else from the test rows.
+
+    Args:
+        path: of the file.
+        splits: those of `seen`, at least.
+        seen: validation and test; their order is that of the rows.
     """
+    classes = splits["test"].classes
     with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["model", "path", "label", "predicted", *(f"score_{name}" for name in test.classes)]
-        )
-        for model, table in scores.items():
-            for picture, label, row in zip(test.paths, test.labels, table, strict=True):
-                predicted = test.classes[int(row.argmax())]
-                writer.writerow(
-                    [model, picture, test.classes[label], predicted, *map(repr, row.tolist())]
-                )
+        columns = ["model", "split", "path", "label", "predicted"]
+        writer.writerow([*columns, *(f"score_{name}" for name in classes)])
+        for model in seen["test"].scores:
+            for name, one in seen.items():
+                split, table = splits[name], one.scores[model]
+                for picture, label, row in zip(split.paths, split.labels, table, strict=True):
+                    known = [model, name, picture, classes[label], classes[int(row.argmax())]]
+                    writer.writerow([*known, *map(repr, row.tolist())])
 
 
 def write_details(path: Path, details: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ def main() -> None:
     scores = seen["test"].scores
     figures = {name: metrics.headline(test.labels, scores[name]) for name in MODELS}
     write_json(Path("metrics/evaluate.json"), figures)
-    evaluation.write_predictions(FOLDER / "predictions.csv", test, scores)
+    evaluation.write_predictions(FOLDER / "predictions.csv", splits, seen)
 
     details = evaluation.all_details(splits, seen, params.evaluate.threshold)
     charts = evaluation.chart_rows(test, seen["test"], details)
