@@ -16,10 +16,12 @@ from tqdm import tqdm
 from classifier import calibration, curves, label_errors, metrics, pictures, thresholds
 from classifier.augmentation import Augmentation
 from classifier.comparison import compare_models
+from classifier.errors import UserError
 from classifier.explanations import activations, grad_cam
 from classifier.files import whole, write_text
 from classifier.models import PREDICTED_AT_ONCE, class_scores
 from classifier.splits import Split
+from classifier.winograd import accelerated
 
 Charts = dict[str, list[dict[str, Any]]]  # rows by model
 
@@ -56,13 +58,22 @@ def look(models: Mapping[str, keras.Model], split: Split, features_of: str) -> S
         models: by name; the last layer of each is named `output`.
         split: with the pictures.
         features_of: the model whose features are kept.
+
+    Raises:
+        UserError: what a model gives is not finite.
     """
     scores = {}
     for name, model in models.items():
+        fast = accelerated(model, len(split))
         # A large network's pass over the pictures is what evaluation waits for: whatever else is
         # wanted of it comes from the same pass.
-        layers = [model.get_layer("output").input] if name == features_of else []
-        parts = _pass(keras.Model(model.inputs, [model.outputs[0], *layers]), split.images, name)
+        layers = [fast.get_layer("output").input] if name == features_of else []
+        parts = _pass(keras.Model(fast.inputs, [fast.outputs[0], *layers]), split.images, name)
+        if not all(np.isfinite(part).all() for part in parts):
+            raise UserError(
+                f"{name} diverged in training: its scores are not finite; lower its learning rate "
+                "and dvc repro"
+            )
         scores[name] = class_scores(parts[0])
         if layers:
             features = parts[1].reshape(len(split), -1)

@@ -14,6 +14,7 @@ from sklearn import metrics as sk
 from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from classifier import evaluation
+from classifier.errors import UserError
 from classifier.evaluation import Seen
 from classifier.models import scores as plain_scores
 from classifier.networks import cnn5
@@ -293,3 +294,23 @@ def test_one_pass_gives_the_scores_and_the_features():
         1 / (1 + np.exp(-logits[:, 0])), seen.scores["vgg16"][:, 1], atol=1e-5
     )
     assert not math.isnan(seen.features.sum())
+
+
+def test_a_diverged_model_is_named_in_one_line():
+    split = made_split(8, CLASSES[2], 0, size=80)
+    models = {"baseline": cnn5(80, 2), "vgg16": cnn5(80, 2)}
+    kernel, bias = models["vgg16"].get_layer("output").get_weights()
+    models["vgg16"].get_layer("output").set_weights([np.full_like(kernel, np.nan), bias])
+    with pytest.raises(UserError, match=r"^vgg16 diverged in training: its scores are not finite"):
+        evaluation.look(models, split, features_of="vgg16")
+
+
+def test_a_whole_splits_scores_come_from_the_faster_copy(monkeypatch):
+    keras.utils.set_random_seed(0)
+    split = made_split(8, CLASSES[2], 0, size=80)
+    given, faster = cnn5(80, 2), cnn5(80, 2)
+    asked = []
+    monkeypatch.setattr(evaluation, "accelerated", lambda *asking: asked.append(asking) or faster)
+    seen = evaluation.look({"vgg16": given}, split, features_of="vgg16")
+    assert asked == [(given, 8)]
+    np.testing.assert_allclose(seen.scores["vgg16"], plain_scores(faster, split.images), atol=1e-6)
