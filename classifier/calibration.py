@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.optimize import brentq
+from scipy.special import softmax
 from scipy.stats import binomtest
 
 BINS = 15  # of equal width, as in Guo et al. 2017
@@ -48,17 +48,20 @@ def fit_temperature(labels: NDArray, scores: NDArray) -> float:
     it falls as the temperature rises; no finite data justify such an end.
     """
     logarithms = _logarithms(scores)
-    rows = np.arange(len(labels))
+    own = logarithms[np.arange(len(labels)), labels]
 
-    def log_loss(log_temperature: float) -> float:
-        tempered = log_softmax(logarithms / np.exp(log_temperature), axis=1)
-        return float(-tempered[rows, labels].mean())
+    def slope(inverse: float) -> float:
+        """The derivative of the log loss by 1/T, in which it is convex: this never falls."""
+        expected = (softmax(inverse * logarithms, axis=1) * logarithms).sum(axis=1)
+        return float((expected - own).mean())
 
-    # The log loss is convex in 1/T, so that it has one minimum in log T as well.
-    low, high = np.log(TEMPERATURES)
-    found = minimize_scalar(log_loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
-    ends = {float(low): log_loss(low), float(high): log_loss(high), float(found.x): found.fun}
-    return float(np.clip(np.exp(min(ends, key=lambda end: ends[end])), *TEMPERATURES))
+    lowest, highest = TEMPERATURES
+    if slope(1 / lowest) <= 0:
+        return lowest
+    if slope(1 / highest) >= 0:
+        return highest
+    # To the last digits: a minimiser, which compares losses, would find half of them.
+    return 1 / float(brentq(slope, 1 / highest, 1 / lowest, xtol=1e-15))
 
 
 def apply_temperature(scores: NDArray, temperature: float) -> NDArray:

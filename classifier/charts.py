@@ -89,7 +89,7 @@ class _Frame:
         )
 
 
-def learning(curves: Mapping[str, Rows], measure: str) -> Chart:
+def learning(curves: Mapping[str, Rows], kept: Mapping[str, float], measure: str) -> Chart:
     """Accuracy or loss by epoch: validation, dashed training, a dot at the epoch that was kept."""
     columns = [f"train_{measure}", f"validation_{measure}"]
     epochs = [epoch for rows in curves.values() for epoch, _ in points(rows, "epoch", columns[0])]
@@ -101,7 +101,7 @@ def learning(curves: Mapping[str, Rows], measure: str) -> Chart:
     for number, (name, rows) in enumerate(curves.items()):
         for column, style in zip(columns, ("line dashed", "line"), strict=True):
             shapes.append(Shape(frame.line(points(rows, "epoch", column)), style, number))
-        best = best_epoch(rows)
+        best = kept.get(name)
         validated = dict(points(rows, "epoch", columns[1]))
         if best in validated:
             shapes.append(Shape(frame.dots([(best, validated[best])]), "dot", number))
@@ -115,12 +115,6 @@ def learning(curves: Mapping[str, Rows], measure: str) -> Chart:
         frame.y_ticks(),
         shapes,
     )
-
-
-def best_epoch(rows: Rows) -> float | None:
-    """The epoch of lowest validation loss, whose weights are kept; None without any."""
-    losses = points(rows, "epoch", "validation_loss")
-    return min(losses, key=lambda point: point[1])[0] if losses else None
 
 
 def roc(by_model: Mapping[str, Rows], areas: Sequence[float]) -> Chart:

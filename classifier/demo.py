@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from classifier.errors import UserError
+from classifier.wording import percent
 
 FOLDER = Path(".demo")
 # Few training pictures: the small network overfits within a minute, as it does on photographs
@@ -85,7 +86,7 @@ def table(figures: dict[str, dict[str, float]]) -> str:
     """Lay out the models' accuracies, a line each."""
     lines = []
     for name, one in figures.items():
-        interval = f"{one['accuracy_low']:.1%} to {one['accuracy_high']:.1%}"
+        interval = f"{percent(one['accuracy_low'])} to {percent(one['accuracy_high'])}"
         note = f"  ({NOTES[name]})" if name in NOTES else ""
-        lines.append(f"  {name:10s} {one['accuracy']:6.1%}   {interval}{note}")
+        lines.append(f"  {name:10s} {percent(one['accuracy']):>7}   {interval}{note}")
     return "\n".join(lines)

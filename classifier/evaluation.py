@@ -2,27 +2,26 @@
 
 import csv
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 from sklearn.metrics import log_loss
 from tqdm import tqdm
 
 from classifier import calibration, curves, label_errors, metrics, pictures, thresholds
 from classifier.augmentation import Augmentation
 from classifier.comparison import compare_models
+from classifier.errors import UserError
 from classifier.explanations import activations, grad_cam
 from classifier.files import whole, write_text
 from classifier.models import PREDICTED_AT_ONCE, class_scores
 from classifier.splits import Split
+from classifier.winograd import accelerated
 
 Charts = dict[str, list[dict[str, Any]]]  # rows by model
 
@@ -37,7 +36,6 @@ PICTURES = (
     "activations",
     "label_errors",
 )
-LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn", "scipy", "cleanlab", "dvc")
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,22 @@ def look(models: Mapping[str, keras.Model], split: Split, features_of: str) -> S
         models: by name; the last layer of each is named `output`.
         split: with the pictures.
         features_of: the model whose features are kept.
+
+    Raises:
+        UserError: what a model gives is not finite.
     """
     scores = {}
     for name, model in models.items():
+        fast = accelerated(model, len(split))
         # A large network's pass over the pictures is what evaluation waits for: whatever else is
         # wanted of it comes from the same pass.
-        layers = [model.get_layer("output").input] if name == features_of else []
-        parts = _pass(keras.Model(model.inputs, [model.outputs[0], *layers]), split.images, name)
+        layers = [fast.get_layer("output").input] if name == features_of else []
+        parts = _pass(keras.Model(fast.inputs, [fast.outputs[0], *layers]), split.images, name)
+        if not all(np.isfinite(part).all() for part in parts):
+            raise UserError(
+                f"{name} diverged in training: its scores are not finite; lower its learning rate "
+                "and dvc repro"
+            )
         scores[name] = class_scores(parts[0])
         if layers:
             features = parts[1].reshape(len(split), -1)
@@ -138,7 +145,7 @@ def find_label_errors(splits: Mapping[str, Split], features: Mapping[str, NDArra
 
     Of validation and test: their features are known from the pass that gave the scores, and the
     network that made them never saw their labels. The training pictures would take another pass,
-    through a network that may have learned their wrong labels by heart.
+    through a network that may have learned their wrong labels by heart; the report says so.
 
     Args:
         splits: those to look through.
@@ -234,40 +241,35 @@ def _short(value: Any) -> Any:
     return format(value, ".6g") if isinstance(value, float) else value
 
 
-def write_predictions(path: Path, test: Split, scores: Mapping[str, NDArray]) -> None:
-    """Write a row for each model and test picture, scores in full precision.
+def write_predictions(path: Path, splits: Mapping[str, Split], seen: Mapping[str, Seen]) -> None:
+    """Write a row for each model and picture, in this order, scores in full precision.
 
-    Columns: model, path, label, predicted and score_CLASS of each class, not calibrated. Every
-    figure of the evaluation can be computed from this file.
+    Columns: model, split, path, label, predicted and score_CLASS of each class, not calibrated.
+    Every figure of the evaluation can be computed from this file: temperatures and thresholds from
+    the validation rows, all else from the test rows.
+
+    Args:
+        path: of the file.
+        splits: those of `seen`, at least.
+        seen: validation and test; their order is that of the rows.
     """
+    classes = splits["test"].classes
     with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(
-            ["model", "path", "label", "predicted", *(f"score_{name}" for name in test.classes)]
-        )
-        for model, table in scores.items():
-            for picture, label, row in zip(test.paths, test.labels, table, strict=True):
-                predicted = test.classes[int(row.argmax())]
-                writer.writerow(
-                    [model, picture, test.classes[label], predicted, *map(repr, row.tolist())]
-                )
+        columns = ["model", "split", "path", "label", "predicted"]
+        writer.writerow([*columns, *(f"score_{name}" for name in classes)])
+        for model in seen["test"].scores:
+            for name, one in seen.items():
+                split, table = splits[name], one.scores[model]
+                for picture, label, row in zip(split.paths, split.labels, table, strict=True):
+                    known = [model, name, picture, classes[label], classes[int(row.argmax())]]
+                    writer.writerow([*known, *map(repr, row.tolist())])
 
 
 def write_details(path: Path, details: Mapping[str, Any]) -> None:
     """Write nested figures as JSON; a figure that has no value is null there, never NaN."""
     text = json.dumps(details, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
-
-
-def calibrations(models: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """What `predict` needs of each model: temperature and threshold (of two classes)."""
-    return {
-        name: {
-            "temperature": judged["temperature"],
-            "threshold": judged["threshold"] and judged["threshold"]["value"],
-        }
-        for name, judged in models.items()
-    }
 
 
 def draw(
@@ -314,39 +316,3 @@ def draw(
         activations(model, test.images[first]),
     )
     return paths
-
-
-def read_curve(path: Path) -> list[dict[str, float]]:
-    """The rows of a learning curve."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
-        return [{column: float(value) for column, value in row.items()} for row in rows]
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the libraries that had a part in the figures."""
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def as_dict(section: BaseModel) -> dict[str, Any]:
-    """All parameters, as params.yaml has them."""
-    values = {name: getattr(section, name) for name in type(section).model_fields}
-    return {
-        name: as_dict(value) if isinstance(value, BaseModel) else value
-        for name, value in values.items()
-    }
-
-
-def report_charts(charts: Mapping[str, Charts]) -> dict[str, Charts]:
-    """The charts that the report draws from their rows; reliability before calibration."""
-    raw = {
-        name: [row for row in rows if row["scores"] == "raw"]
-        for name, rows in charts["reliability"].items()
-    }
-    shown = {name: charts[name] for name in ("roc", "precision_recall", "scores")}
-    return shown | {"reliability": raw}

@@ -21,7 +21,9 @@ import numpy as np
 from scipy.stats import t, ttest_ind
 from statsmodels.stats.multitest import multipletests
 
+from classifier.dotted import leaves
 from classifier.errors import UserError
+from classifier.wording import counted
 
 METRICS = "metrics/evaluate.json"
 LEVEL = 0.05
@@ -151,8 +153,8 @@ def table(names: tuple[str, str], groups: tuple[list[Run], list[Run]], rows: lis
     """Return the comparison as text for a terminal, at most 100 columns wide."""
     lines = []
     for name, runs in zip(names, groups, strict=True):
-        varied = ", ".join(differing(runs)) or "nothing"
-        lines.append(f"{name}: {len(runs)} runs that differ in {varied}")
+        varied = f" that differ in {', '.join(differing(runs)) or 'nothing'}"
+        lines.append(f"{name}: {counted(len(runs), 'run')}{varied if len(runs) > 1 else ''}")
     within = differing(groups[0]).keys() | differing(groups[1]).keys()
     between = {k: v for k, v in differing([*groups[0], *groups[1]]).items() if k not in within}
     changes = ", ".join(f"{key} {values[0]} → {values[-1]}" for key, values in between.items())
@@ -197,15 +199,7 @@ def _finished(root: Path, commits: int) -> Iterator[Run]:
             measured = data["metrics"].get(METRICS, {}).get("data")
             if measured:
                 seen.add(name)
-                yield Run(name, dict(_leaves(data["params"]["params.yaml"]["data"])), measured)
-
-
-def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
+                yield Run(name, dict(leaves(data["params"]["params.yaml"]["data"])), measured)
 
 
 def _values(runs: list[Run], model: str, metric: str) -> list[float]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,6 +16,8 @@ from classifier.files import whole
 
 # A user's matplotlibrc must not change what the pipeline writes.
 matplotlib.rcdefaults()
+
+FAMILY = "DejaVu Sans"  # comes with matplotlib: the same on every machine
 
 DPI = 120
 POINTS = 72  # an inch
@@ -78,7 +80,7 @@ def save_page(
         tile: side of a tile, points.
     """
     width = 2 * MARGIN + columns * tile + (columns - 1) * GAP
-    notes = _wrapped(note, width - 2 * MARGIN, CAPTION + 1)
+    notes = _wrapped(drawable(note), width - 2 * MARGIN, CAPTION + 1)
     strips = [
         (row, row.tiles[start : start + columns])
         for row in rows
@@ -145,11 +147,13 @@ class _Page:
     def text(
         self, left: float, top: float, line: Line, size: float, width: float, weight: str = "normal"
     ) -> None:
+        shown = fitted(line.text, width, size, weight)
         self.figure.text(
             left / self.width,
             1
             - (top + 0.95 * size) / self.height,  # of the baseline: lines align whatever is in them
-            fitted(line.text, width, size, weight),
+            shown,
+            fontfamily=families(shown),
             color=line.colour,
             fontsize=size,
             fontweight=weight,
@@ -173,7 +177,7 @@ class _Page:
 
 def fitted(text: str, width: float, size: float, weight: str = "normal") -> str:
     """Shorten a text in its middle until it is at most `width` points wide in font size `size`."""
-    text = "".join(character if character.isprintable() else "�" for character in text)
+    text = drawable(text)
     if text_width(text, size, weight) <= width:
         return text
     low, high = 0, len(text)  # characters kept: low fit, high don't
@@ -184,6 +188,41 @@ def fitted(text: str, width: float, size: float, weight: str = "normal") -> str:
     return _elided(text, low)
 
 
+def drawable(text: str) -> str:
+    """Put a letter's code point, such as <U+65E5>, where no installed font has the letter.
+
+    What is no letter, such as a line feed, becomes �.
+    """
+    return "".join(
+        "�" if not c.isprintable() else c if _family_of(c) else f"<U+{ord(c):04X}>" for c in text
+    )
+
+
+def families(text: str) -> list[str]:
+    """The font families that a text is drawn with: for each letter the first that has it."""
+    found = {_family_of(character) for character in text} - {None, FAMILY}
+    return [FAMILY, *sorted(map(str, found))]
+
+
+@lru_cache(maxsize=65536)
+def _family_of(character: str) -> str | None:
+    """The font family that has a letter: `FAMILY`, else the first one that is installed."""
+    if ord(character) in _letters(findfont(FontProperties(family=FAMILY))):
+        return FAMILY
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        # Last Resort has a box for every letter.
+        if font.name.startswith("Last Resort") or font.style != "normal":
+            continue
+        if ord(character) in _letters(font.fname):
+            return font.name
+    return None
+
+
+@cache
+def _letters(file: str) -> frozenset[int]:
+    return frozenset(get_font(file).get_charmap())
+
+
 def _elided(text: str, kept: int) -> str:
     tail = kept // 2
     return text[: kept - tail] + "…" + (text[-tail:] if tail else "")
@@ -191,8 +230,9 @@ def _elided(text: str, kept: int) -> str:
 
 @lru_cache(maxsize=65536)
 def text_width(text: str, size: float, weight: str = "normal") -> float:
-    """The width of a line in DejaVu Sans, points."""
-    font = get_font(findfont(FontProperties(family="DejaVu Sans", weight=weight)))
+    """The width of a line, points."""
+    fonts = [FontProperties(family=family, weight=weight) for family in families(text)]
+    font = get_font([findfont(font) for font in fonts])
     font.set_size(size, DPI)  # letters are as wide as the pixels they are drawn with make them
     font.set_text(text)
     return float(font.get_width_height()[0] / 64 * POINTS / DPI)

@@ -1,6 +1,5 @@
 """The pictures a person looks at: which images are shown, with which words."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,14 @@ from classifier.gallery import (
     Line,
     Row,
     Tile,
+    families,
     fitted,
     save_figure,
     save_page,
     text_width,
 )
 from classifier.splits import Split
-
-# A script that DejaVu Sans lacks is drawn as boxes; a warning for each letter helps nobody.
-warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+from classifier.wording import counted, percent, points
 
 MODEL_COLOURS = {"baseline": "#4c78a8", "augmented": "#f58518", "vgg16": "#54a24b"}
 COLUMNS = 6
@@ -52,7 +50,7 @@ def samples(path: Path, split: Split, seed: int = 0) -> None:
         members = np.flatnonzero(split.labels == number)
         drawn = np.sort(rng.permutation(members)[:COLUMNS])
         tiles = [Tile(split.images[i], _path_lines(split.paths[i])) for i in drawn]
-        rows.append(Row(Line(f"{name} · {_pictures(len(members), 'training ')}"), tiles))
+        rows.append(Row(Line(f"{name} · {counted(len(members), 'training picture')}"), tiles))
     note = "Drawn at random from the training split, as the networks see them."
     if len(split.classes) > CLASSES_SHOWN:
         note += f" {CLASSES_SHOWN} of {len(split.classes)} classes."
@@ -126,7 +124,7 @@ def disagreements(path: Path, test: Split, scores: Scores) -> None:
             for i in widest
         ]
         who = _who_is_right(models[pattern], models[~pattern])
-        rows.append(Row(Line(f"{who} · {_pictures(len(members), 'test ')}"), tiles))
+        rows.append(Row(Line(f"{who} · {counted(len(members), 'test picture')}"), tiles))
     save_page(
         path,
         "Where the models disagree",
@@ -276,13 +274,13 @@ def label_errors(
             splits[one["split"]].images[one["row"]],
             [
                 Line(f"label {one['label']}", WRONG),
-                Line(f"looks like {one['suggested']}, {_percent(one['confidence'])}"),
+                Line(f"looks like {one['suggested']}, {percent(one['confidence'])}"),
                 *_path_lines(one["path"]),
             ],
         )
         for one in found[:shown]
     ]
-    said = f"{_pictures(len(found))} of the validation and test splits"
+    said = f"{counted(len(found), 'picture')} of the validation and test splits"
     if len(found) > shown:
         said += f", the {shown} surest"
     save_page(
@@ -307,7 +305,7 @@ def confusion(path: Path, test: Split, scores: Scores) -> None:
         _matrix(axes[1, column], counts, shares, [_share(s) for s in shares.ravel()], classes)
         right = np.trace(counts) / counts.sum()
         axes[0, column].set_title(
-            f"{model}\n{_percent(right)} right", color=_colour(model), fontsize=11, pad=8
+            f"{model}\n{percent(right)} right", color=_colour(model), fontsize=11, pad=8
         )
         axes[1, column].set_xlabel("predicted", fontsize=9)
     for row, what in enumerate(("actual · pictures", "actual · % of its pictures")):
@@ -331,8 +329,13 @@ def _matrix(
     size = float(np.clip(60 / max(1, len(ticks)), 5, 9))
     names = [fitted(classes[i], 80, size) for i in ticks]
     turned = max(map(len, names)) * len(names) > 24
-    axes.set_xticks(ticks, names, fontsize=size, rotation=90 if turned else 0, parse_math=False)
-    axes.set_yticks(ticks, names, fontsize=size, parse_math=False)
+    style: dict[str, Any] = {
+        "fontsize": size,
+        "fontfamily": families("".join(names)),
+        "parse_math": False,
+    }
+    axes.set_xticks(ticks, names, rotation=90 if turned else 0, **style)
+    axes.set_yticks(ticks, names, **style)
     axes.tick_params(length=0)
     axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
@@ -350,17 +353,12 @@ def _matrix(
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.0f}" if share in (0, 1) or share >= 0.0995 else f"{100 * share:.1f}"
-
-
-def _percent(share: float) -> str:
-    """One digit, and never 100.0 % for what is below."""
-    text = f"{100 * share:.1f}"
-    return ">99.9 %" if text == "100.0" and share < 1 else f"{text} %"
-
-
-def _pictures(number: int, of_what: str = "") -> str:
-    return f"{number:,} {of_what}picture{'' if number == 1 else 's'}"
+    """Two digits, or what is nearest to them and short of certain."""
+    if share in (0, 1):
+        return f"{100 * share:.0f}"
+    if share < 0.0995:
+        return points(share)
+    return ">99" if share >= 0.995 else f"{100 * share:.0f}"
 
 
 def _colour(model: str) -> str:
@@ -371,7 +369,7 @@ def _label_and_prediction(test: Split, i: int, table: NDArray[np.float64]) -> li
     predicted = int(table[i].argmax())
     return [
         Line(f"{test.classes[test.labels[i]]} → {test.classes[predicted]}", WRONG),
-        Line(_percent(table[i, predicted])),
+        Line(percent(table[i, predicted])),
     ]
 
 
@@ -379,7 +377,7 @@ def _prediction(test: Split, i: int, table: NDArray[np.float64], model: str = ""
     predicted = int(table[i].argmax())
     right = predicted == test.labels[i]
     sign, colour = ("✓", RIGHT) if right else ("✗", WRONG)
-    rest = f" {_percent(table[i, predicted])} {model}".rstrip()
+    rest = f" {percent(table[i, predicted])} {model}".rstrip()
     # The score and the model must be seen whole: it is the class's name that is shortened.
     room = TILE - text_width(f"{sign} -{rest}", CAPTION)
     return Line(f"{sign} {fitted(test.classes[predicted], room, CAPTION)}{rest}", colour)

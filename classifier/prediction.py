@@ -25,9 +25,11 @@ from classifier.archives import (
     printable,
 )
 from classifier.cache import cache_folder
+from classifier.calibration_file import Calibration, read_calibration
 from classifier.errors import UserError
 from classifier.images import Undecodable, decode
 from classifier.params import Params
+from classifier.wording import percent
 
 MODELS = Path("data/models")
 CALIBRATION = Path("data/evaluation/calibration.json")
@@ -36,17 +38,6 @@ RUNNERS_UP = 2
 AT_ONCE = 32  # pictures a forward pass: a first answer soon, and memory for a folder of any size
 
 Complain = Callable[[str, str], None]  # is told of each file that shows no picture, and why
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What evaluation found on the validation split; `threshold` is None for three classes or more.
-
-    An image with an uncalibrated score of class 1 of at least `threshold` is called class 1.
-    """
-
-    temperature: float
-    threshold: float | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ def predict(
         UserError: there is no such model or no calibration of it, or params.yaml has changed since.
     """
     path = model_path(name)
-    calibration = read_calibration(CALIBRATION, name)
+    calibration = read_calibration(CALIBRATION, path)
     check_unchanged(LOCK, params)
     # Seconds, and only now: a mistyped name is told at once.
     with _greetings_unheard():
@@ -139,19 +130,6 @@ def model_path(name: str) -> Path:
         known = ", ".join(there) or "none; dvc repro trains them"
         raise UserError(f"--model is {name!r}, {MODELS} has: {known}")
     return MODELS / f"{name}.keras"
-
-
-def read_calibration(path: Path, name: str) -> Calibration:
-    """What evaluate wrote of one model.
-
-    Raises:
-        UserError: it has not run for this model.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))[name]
-    except (FileNotFoundError, KeyError) as error:
-        raise UserError(f"{path} has no calibration of {name}: dvc repro evaluate") from error
-    return Calibration(found["temperature"], found.get("threshold"))
 
 
 def check_unchanged(lock: Path, params: Params) -> None:
@@ -248,15 +226,6 @@ def write_table(predictions: Iterable[Prediction], file: TextIO) -> None:
         label = printable(one.label)
         line = f"{label:<12} {percent(one.confidence):>10}  {others:<24} {printable(one.path)}"
         print(line, file=file, flush=True)
-
-
-def percent(share: float) -> str:
-    """A confidence for people; none that is short of certain is shown as certain."""
-    if 0.9995 <= share < 1:
-        return ">99.9%"
-    if 0 < share < 0.0005:
-        return "<0.1%"
-    return f"{share:.1%}"
 
 
 def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:

@@ -5,10 +5,13 @@ the data (file names, class names, terms) is escaped by the template engine.
 """
 
 import base64
+import csv
 import io
-from collections.abc import Iterator
+import json
+import platform
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from classifier import charts
+from classifier.dotted import leaves
 from classifier.files import write_text
 from classifier.findings import findings
 from classifier.pictures import MODEL_COLOURS
+from classifier.wording import counted, percent, points
 
 TEMPLATE = "report.html.j2"
 OTHER_COLOUR = "#7a7f87"  # of a model that has none of its own
@@ -26,6 +31,8 @@ MOST_CLASSES_SHOWN = 10  # a wider confusion matrix is no table for a phone
 # Width in pixels and quality of the pictures: the first at which all fit.
 ENCODINGS = ((1800, 82), (1500, 74), (1200, 66), (900, 58))
 PICTURE_BYTES = 3_300_000  # of all pictures together, before base64 adds a third
+# Those that have a part in the figures.
+LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn", "scipy", "cleanlab", "dvc")
 
 # Heading, caption, and what those are told who cannot see it.
 PICTURES = {
@@ -80,14 +87,16 @@ class Report:
 
     dataset: data/raw/dataset.json. quality: data/splits/report.json. details:
     data/evaluation/details.json. curves, roc, precision_recall, reliability, scores: by model, the
-    rows of the files under plots/. pictures: PNG files by name, those of `PICTURES`. params:
-    params.yaml. versions: of what it was made with.
+    rows of the files under plots/. kept: by model, the epoch whose weights are the model's.
+    pictures: PNG files by name, those of `PICTURES`. params: params.yaml. versions: of what it was
+    made with.
     """
 
     dataset: dict[str, Any]
     quality: dict[str, Any]
     details: dict[str, Any]
     curves: dict[str, list[dict[str, Any]]]
+    kept: dict[str, int]
     roc: dict[str, list[dict[str, Any]]]
     precision_recall: dict[str, list[dict[str, Any]]]
     reliability: dict[str, list[dict[str, Any]]]
@@ -95,6 +104,23 @@ class Report:
     pictures: dict[str, Path]
     params: dict[str, Any]
     versions: dict[str, str]
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file that another stage wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """The rows of a learning curve."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return [{column: float(value) for column, value in row.items()} for row in rows]
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of `LIBRARIES`."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def render(path: Path, content: Report) -> None:
@@ -106,7 +132,12 @@ def render(path: Path, content: Report) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "interval": interval, "plain": plain}
+    environment.filters |= {
+        "percent": percent_or_dash,
+        "interval": interval,
+        "plain": plain,
+        "counted": counted,
+    }
     write_text(path, environment.get_template(TEMPLATE).render(view(content)))
 
 
@@ -128,8 +159,11 @@ def view(content: Report) -> dict[str, Any]:
         "comparisons": [one["sentence"] for one in details["comparisons"]],
         "scale": accuracy_scale(tests),
         "rows": figure_rows(details),
-        "training": training(content.curves, names),
-        "learning": [charts.learning(content.curves, measure) for measure in ("accuracy", "loss")],
+        "training": training(content.curves, content.kept),
+        "learning": [
+            charts.learning(content.curves, content.kept, measure)
+            for measure in ("accuracy", "loss")
+        ],
         "ranking": ranking(content, names),
         "reliability": [
             charts.reliability(name, number, content.reliability.get(name, []), len(classes))
@@ -171,12 +205,12 @@ def recipe(name: str, params: dict[str, Any]) -> str:
         if words
     )
     if name == "baseline":
-        return f"{scratch}, {train['epochs']} epochs"
+        return f"{scratch}, {counted(train['epochs'], 'epoch')}"
     if name == "augmented":
         epochs = augment["epochs"] or train["epochs"]
         return (
-            f"{scratch}, {epochs} epochs behind augmentation ({changes or 'none'}) and dropout "
-            f"{augment['dropout']:g}"
+            f"{scratch}, {counted(epochs, 'epoch')} behind augmentation ({changes or 'none'}) and "
+            f"dropout {augment['dropout']:g}"
         )
     if name != "vgg16":
         return ""
@@ -186,7 +220,7 @@ def recipe(name: str, params: dict[str, Any]) -> str:
     if finetune["head"] == "classifier":
         return (
             f"VGG16 whole with {weights}, frozen but for a new output layer, "
-            f"{finetune['head_epochs']} epochs of {finetune['optimizer']} at "
+            f"{counted(finetune['head_epochs'], 'epoch')} of {finetune['optimizer']} at "
             f"{plain(finetune['head_learning_rate'])}"
         )
     blocks = {0: "", 1: "its last block"}.get(
@@ -196,12 +230,12 @@ def recipe(name: str, params: dict[str, Any]) -> str:
     if blocks and finetune["epochs"]:
         behind = f" behind augmentation ({changes})" if finetune["augment"] and changes else ""
         later = (
-            f"; then {blocks} as well, {finetune['epochs']} epochs at "
+            f"; then {blocks} as well, {counted(finetune['epochs'], 'epoch')} at "
             f"{plain(finetune['learning_rate'])}{behind}"
         )
     return (
-        f"VGG16 with {weights} under a new head of {finetune['dense_units']} units, "
-        f"{finetune['head_epochs']} epochs of {finetune['optimizer']} at "
+        f"VGG16 with {weights} under a new head of {counted(finetune['dense_units'], 'unit')}, "
+        f"{counted(finetune['head_epochs'], 'epoch')} of {finetune['optimizer']} at "
         f"{plain(finetune['head_learning_rate'])}{later}"
     )
 
@@ -284,14 +318,9 @@ def figure_rows(details: dict[str, Any]) -> list[tuple[str, list[Row]]]:
     return groups
 
 
-def training(curves: dict[str, list[dict[str, Any]]], names: list[str]) -> dict[str, str]:
-    """How long each model was trained and which epoch was kept."""
-    said = {}
-    for name in names:
-        rows = curves.get(name, [])
-        best = charts.best_epoch(rows)
-        said[name] = f"epoch {best:g} of {len(rows)} was kept" if best is not None else ""
-    return said
+def training(curves: dict[str, list[dict[str, Any]]], kept: dict[str, int]) -> dict[str, str]:
+    """Which epoch of each model was kept."""
+    return {name: f"epoch {kept[name]} of {len(rows)} was kept" for name, rows in curves.items()}
 
 
 def ranking(content: Report, names: list[str]) -> list[charts.Chart]:
@@ -382,15 +411,6 @@ def _encode(image: Image.Image, width: int, quality: int) -> bytes:
     return file.getvalue()
 
 
-def leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The parameters by dotted key."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
-
-
 def plain(value: Any) -> str:
     """A parameter as params.yaml has it: 0.00001, not 1e-05; true and null."""
     if value is None or isinstance(value, bool):
@@ -398,14 +418,9 @@ def plain(value: Any) -> str:
     return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value)
 
 
-def percent(share: float | None) -> str:
+def percent_or_dash(share: float | None) -> str:
     """97.2 %, with a space that does not break; a dash for what has no meaning."""
-    return "–" if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
-
-
-def points(share: float) -> str:
-    """A difference of shares in percentage points."""
-    return f"{100 * share:.1f}"
+    return "–" if share is None else percent(share).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def interval(figure: dict[str, Any], as_percent: bool) -> str:

@@ -1,30 +1,13 @@
-"""The decision threshold of a two-class model: chosen on validation, reported on test.
+"""The decision threshold of a two-class model: chosen on validation, reported on test."""
 
-The checking of params.yaml needs `parse_goal` alone: what is heavy is imported by who needs it.
-"""
-
-import math
-import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix_at_thresholds
 
-ALLOWED = "a number between 0 and 1, youden, precision>=0.95 or recall>=0.95"
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a threshold is chosen for; `target` is a score, a precision or a recall, or unused."""
-
-    kind: Literal["fixed", "youden", "precision", "recall"]
-    target: float = 0.0
-
-    def __str__(self) -> str:
-        if self.kind == "fixed":
-            return f"{self.target:g}"
-        return self.kind if self.kind == "youden" else f"{self.kind}>={self.target:g}"
+from classifier.metrics import as_dict, proportion
 
 
 @dataclass(frozen=True)
@@ -40,24 +23,23 @@ class Threshold:
     note: str
 
 
-def parse_goal(stated: str | float) -> Goal:
-    """Read a goal; raises ValueError, with what is allowed, for anything else."""
-    text = str(stated).replace(" ", "")
-    if isinstance(stated, bool):
-        raise ValueError(ALLOWED)
-    if text == "youden":
-        return Goal("youden")
-    name, _, number = text.rpartition(">=")
-    if name not in ("", "precision", "recall") or (not name and ">=" in text):
-        raise ValueError(ALLOWED)
-    if isinstance(stated, str) and not re.fullmatch(r"\d*\.?\d+(e-?\d+)?", number):
-        raise ValueError(ALLOWED)
-    target = float(number)
-    if not (math.isfinite(target) and 0 < target < 1):
-        raise ValueError(ALLOWED)
-    if name == "precision":
-        return Goal("precision", target)
-    return Goal("recall", target) if name else Goal("fixed", target)
+def parse_goal(stated: str | float) -> tuple[str, float]:
+    """Read evaluate.threshold, whose form the checking of params.yaml has seen to.
+
+    Returns:
+        `fixed` with the score, `youden` with 0, `precision` or `recall` with what is to be reached.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if not isinstance(stated, str):
+        return "fixed", float(stated)
+    if stated == "youden":
+        return stated, 0.0
+    kind, _, target = stated.partition(">=")
+    if kind not in ("precision", "recall"):
+        raise ValueError(f"{stated!r} is no goal that a threshold could be chosen for")
+    return kind, float(target)
 
 
 def choose(labels: NDArray, positive: NDArray, goal: str | float) -> Threshold:
@@ -73,9 +55,9 @@ def choose(labels: NDArray, positive: NDArray, goal: str | float) -> Threshold:
     for lying a hair below. Raises ValueError for a goal that `parse_goal` refuses and for labels of
     one class alone.
     """
-    aim = parse_goal(goal)
-    if aim.kind == "fixed":
-        return Threshold(aim.target, str(aim), True, "given, not chosen")
+    kind, target = parse_goal(goal)
+    if kind == "fixed":
+        return Threshold(target, str(goal), True, "given, not chosen")
     if len(np.unique(labels)) < 2:
         raise ValueError("a threshold can't be chosen on images of one class alone")
 
@@ -83,14 +65,14 @@ def choose(labels: NDArray, positive: NDArray, goal: str | float) -> Threshold:
     recall = hits / hits[-1]
     precision = hits / (hits + alarms)
     reached = True
-    if aim.kind == "youden":
+    if kind == "youden":
         best = int(np.argmax(recall - alarms / alarms[-1]))
-    elif aim.kind == "recall":
+    elif kind == "recall":
         # 0.95 × 20 positives is 19 of 20, though 19/20 is a hair below 0.95 in binary.
-        enough = recall >= aim.target - 1e-12
+        enough = recall >= target - 1e-12
         best = int(np.argmax(np.where(enough, precision, -1)))
     else:
-        enough = precision >= aim.target - 1e-12
+        enough = precision >= target - 1e-12
         reached = bool(enough.any())
         # Of equally precise thresholds the lowest, which finds most.
         wanted = enough if reached else precision == precision.max()
@@ -98,8 +80,8 @@ def choose(labels: NDArray, positive: NDArray, goal: str | float) -> Threshold:
 
     note = f"precision {precision[best]:.3f} and recall {recall[best]:.3f} on {len(labels)} images"
     if not reached:
-        note = f"no threshold reaches {aim}; the most precise one gives {note}"
-    return Threshold(_halfway_down(candidates, best), str(aim), reached, note)
+        note = f"no threshold reaches {goal}; the most precise one gives {note}"
+    return Threshold(_halfway_down(candidates, best), str(goal), reached, note)
 
 
 def at_threshold(labels: NDArray, positive: NDArray, value: float) -> dict[str, Any]:
@@ -107,8 +89,6 @@ def at_threshold(labels: NDArray, positive: NDArray, value: float) -> dict[str, 
 
     labels: int64 [n], 0 or 1; positive: float64 [n]; for the test split. Intervals are Wilson's.
     """
-    from classifier.metrics import as_dict, proportion
-
     called = positive >= value
     true = labels == 1
     right_calls = int((called & true).sum())
@@ -128,8 +108,6 @@ def at_threshold(labels: NDArray, positive: NDArray, value: float) -> dict[str, 
 
 def _counts(labels: NDArray, positive: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Return the distinct scores, falling, and the true and false positives at each."""
-    from sklearn.metrics import confusion_matrix_at_thresholds
-
     _, alarms, _, hits, candidates = confusion_matrix_at_thresholds(labels, positive, pos_label=1)
     return candidates, hits, alarms
 

@@ -3,15 +3,18 @@
 import csv
 import json
 import math
+from itertools import pairwise
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 from sklearn import metrics as sk
+from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from classifier import evaluation
+from classifier.errors import UserError
 from classifier.evaluation import Seen
 from classifier.models import scores as plain_scores
 from classifier.networks import cnn5
@@ -56,17 +59,17 @@ def judged(request, tmp_path_factory):
         seen[name] = Seen(scores, features)
     details = evaluation.all_details(splits, seen, "youden")
     folder = tmp_path_factory.mktemp("evaluation")
-    evaluation.write_predictions(folder / "predictions.csv", splits["test"], seen["test"].scores)
+    evaluation.write_predictions(folder / "predictions.csv", splits, seen)
     evaluation.write_details(folder / "details.json", details)
     charts = evaluation.chart_rows(splits["test"], seen["test"], details)
     evaluation.write_charts(folder, charts)
     return splits, seen, json.loads((folder / "details.json").read_text()), folder
 
 
-def recomputed(folder, model):
+def recomputed(folder, model, split="test"):
     """Labels and scores as anyone would read them."""
     table = pd.read_csv(folder / "predictions.csv", float_precision="round_trip")
-    rows = table[table.model == model]
+    rows = table[(table.model == model) & (table.split == split)]
     columns = [name for name in map(str, table) if name.startswith("score_")]
     names = [name.removeprefix("score_") for name in columns]
     return rows.label.map(names.index).to_numpy(), rows[columns].to_numpy(), rows, names
@@ -108,6 +111,82 @@ def test_every_figure_follows_from_the_predictions(judged, model):
             assert found == pytest.approx(figures[name][key], abs=1e-9)
 
 
+@pytest.mark.parametrize("model", ["baseline", "vgg16"])
+def test_temperature_and_calibrated_figures_follow_from_the_predictions(judged, model):
+    _, _, details, folder = judged
+    found = details["models"][model]
+    labels, scores, _, _ = recomputed(folder, model, "validation")
+    # Temperature scaling is a conditional logit of one variable, the logarithm of the score.
+    n, k = scores.shape
+    fitted = ConditionalLogit(
+        np.eye(k)[labels].ravel(), np.log(scores).ravel(), groups=np.repeat(range(n), k)
+    )
+    inverse = optimize.newton(
+        lambda x: float(fitted.score([x])[0]), 1 / found["temperature"] + 0.05, tol=1e-14
+    )
+    assert found["temperature"] == pytest.approx(1 / inverse, abs=1e-9)
+
+    labels, scores, _, _ = recomputed(folder, model)
+    powers = scores**inverse
+    calibrated = powers / powers.sum(axis=1, keepdims=True)
+    assert found["calibrated"]["log_loss"] == pytest.approx(
+        sk.log_loss(labels, calibrated), abs=1e-9
+    )
+    for key, shares in (("test", scores), ("calibrated", calibrated)):
+        table = pd.DataFrame({"sure": shares.max(axis=1)})
+        table["right"] = shares.argmax(axis=1) == labels
+        bins = table.groupby(pd.cut(table.sure, np.linspace(0, 1, 16)), observed=True)
+        error = (bins.size() * (bins.right.mean() - bins.sure.mean()).abs()).sum() / len(labels)
+        assert found[key]["ece"]["value"] == pytest.approx(error, abs=1e-9)
+
+
+@pytest.mark.parametrize("goal", ["youden", "precision>=0.8", "recall>=0.9", 0.3])
+@pytest.mark.parametrize("model", ["baseline", "vgg16"])
+def test_the_threshold_follows_from_the_predictions(judged, model, goal):
+    splits, seen, _, folder = judged
+    if len(splits["test"].classes) > 2:
+        pytest.skip("of two classes only")
+    found = evaluation.all_details(splits, seen, goal)["models"][model]["threshold"]
+    labels, scores, _, _ = recomputed(folder, model, "validation")
+    levels = sorted(set(scores[:, 1]))
+    middles = [(low + high) / 2 for low, high in pairwise([levels[0], *levels])]
+    matrices = [sk.confusion_matrix(labels, scores[:, 1] >= x) for x in middles]
+    recall = np.array([m[1, 1] / m[1].sum() for m in matrices])
+    precision = np.array([m[1, 1] / m[:, 1].sum() for m in matrices])
+    specificity = np.array([m[0, 0] / m[0].sum() for m in matrices])
+    worth = {
+        "youden": recall + specificity,
+        "precision>=0.8": np.where(precision >= 0.8, recall, -1),
+        "recall>=0.9": np.where(recall >= 0.9, precision, -1),
+        0.3: np.array([x == 0.3 for x in middles]),
+    }[goal]
+    best = {x for x, w in zip(middles, worth, strict=True) if w == worth.max()}
+    assert goal == found["value"] or any(found["value"] == pytest.approx(x, abs=1e-9) for x in best)
+
+    labels, scores, _, _ = recomputed(folder, model)
+    called = scores[:, 1] >= found["value"]
+    assert found["test"]["confusion"] == sk.confusion_matrix(labels, called).tolist()
+    for name, value in (
+        ("accuracy", sk.accuracy_score(labels, called)),
+        ("precision", sk.precision_score(labels, called)),
+        ("recall", sk.recall_score(labels, called)),
+        ("specificity", sk.recall_score(labels, called, pos_label=0)),
+    ):
+        assert found["test"][name]["value"] == pytest.approx(value, abs=1e-9)
+
+
+def test_the_rows_of_the_predictions_are_ordered_by_model_split_and_picture(judged):
+    splits, _, _, folder = judged
+    table = pd.read_csv(folder / "predictions.csv")
+    assert list(table.columns[:5]) == ["model", "split", "path", "label", "predicted"]
+    assert list(zip(table.model, table.split, table.path, strict=True)) == [
+        (model, name, path)
+        for model in ("baseline", "vgg16")
+        for name in ("validation", "test")
+        for path in splits[name].paths
+    ]
+
+
 def test_the_comparison_follows_from_the_predictions(judged):
     _, _, details, folder = judged
     right = []
@@ -140,9 +219,6 @@ def test_a_threshold_is_chosen_for_two_classes_only(judged):
     splits, _, details, _ = judged
     for model in details["models"].values():
         assert bool(model["threshold"]) == (len(splits["test"].classes) == 2)
-    found = evaluation.calibrations(details["models"])
-    assert set(found) == {"baseline", "vgg16"}
-    assert set(found["vgg16"]) == {"temperature", "threshold"}
 
 
 def test_calibration_lowers_the_loss_where_confidence_was_too_high(judged):
@@ -200,8 +276,9 @@ def test_the_areas_under_the_curves_are_the_figures(judged):
         assert histogram["count"].sum() == len(splits["test"])
         confusion = pd.DataFrame(charts["confusion"][model])
         assert confusion.images.sum() == len(splits["test"])
-        raw = evaluation.report_charts(charts)["reliability"][model]
-        assert sum(row["count"] for row in raw) == len(splits["test"])
+        for scores in ("raw", "calibrated"):
+            rows = [row for row in charts["reliability"][model] if row["scores"] == scores]
+            assert sum(row["count"] for row in rows) == len(splits["test"])
 
 
 def test_one_pass_gives_the_scores_and_the_features():
@@ -219,9 +296,21 @@ def test_one_pass_gives_the_scores_and_the_features():
     assert not math.isnan(seen.features.sum())
 
 
-def test_a_curve_is_read_as_numbers(tmp_path):
-    (tmp_path / "x.tsv").write_text("epoch\ttrain_loss\n1\t0.5\n2\t0.25\n")
-    assert evaluation.read_curve(tmp_path / "x.tsv") == [
-        {"epoch": 1.0, "train_loss": 0.5},
-        {"epoch": 2.0, "train_loss": 0.25},
-    ]
+def test_a_diverged_model_is_named_in_one_line():
+    split = made_split(8, CLASSES[2], 0, size=80)
+    models = {"baseline": cnn5(80, 2), "vgg16": cnn5(80, 2)}
+    kernel, bias = models["vgg16"].get_layer("output").get_weights()
+    models["vgg16"].get_layer("output").set_weights([np.full_like(kernel, np.nan), bias])
+    with pytest.raises(UserError, match=r"^vgg16 diverged in training: its scores are not finite"):
+        evaluation.look(models, split, features_of="vgg16")
+
+
+def test_a_whole_splits_scores_come_from_the_faster_copy(monkeypatch):
+    keras.utils.set_random_seed(0)
+    split = made_split(8, CLASSES[2], 0, size=80)
+    given, faster = cnn5(80, 2), cnn5(80, 2)
+    asked = []
+    monkeypatch.setattr(evaluation, "accelerated", lambda *asking: asked.append(asking) or faster)
+    seen = evaluation.look({"vgg16": given}, split, features_of="vgg16")
+    assert asked == [(given, 8)]
+    np.testing.assert_allclose(seen.scores["vgg16"], plain_scores(faster, split.images), atol=1e-6)

@@ -189,6 +189,11 @@ def test_an_unknown_metric_is_told_what_there_is():
         compare(group(0.7), group(0.8), metric="f1")
 
 
+def test_one_run_is_singular():
+    shown = table(("a", "b"), (group(0.7), group(0.8, 0.9)), compare(group(0.7), group(0.8, 0.9)))
+    assert shown.startswith("a: 1 run\nb: 2 runs that differ in seed\n")
+
+
 def test_differing_parameters():
     runs = [run("a-1", 0.7, seed=1, rate=0.1), run("a-2", 0.7, seed=2, rate=0.1)]
     assert differing(runs) == {"seed": [1, 2]}

@@ -235,7 +235,7 @@ def test_an_auc_interval_follows_the_bootstrap_where_errors_are_many():
     assert figure.high == pytest.approx(0.8 + 1.96 * 0.02, abs=0.006)
 
 
-# Slices of `python -m tests.simulate_intervals`, whose full table stands in the documentation.
+# Slices of `python -m tests.simulate_intervals`, which prints the full table.
 @pytest.mark.parametrize("accuracy", [0.7, 0.9, 0.98])
 @pytest.mark.parametrize("n", [500, 2000])
 def test_wilson_holds_the_true_accuracy(n, accuracy):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.font_manager import findfont
 from PIL import Image
 
 from classifier import gallery, pictures
@@ -157,9 +158,47 @@ def test_a_tile_is_drawn_where_and_as_it_should_be(tmp_path):
 @pytest.mark.parametrize(
     "name", ["$x^2$_{", "a\nb\tc\x00", "日本語", "…", "", "x" * 5000, "\\alpha"]
 )
+@pytest.mark.filterwarnings("error:Glyph")
 def test_any_file_name_can_be_a_caption(tmp_path, name):
     tile = Tile(np.zeros((4, 4, 3), np.uint8), [Line(name)])
     save_page(tmp_path / "x.png", name, [Row(Line(name), [tile])], note=name, columns=1)
+    assert (tmp_path / "x.png").stat().st_size
+
+
+@pytest.fixture
+def fonts(monkeypatch):
+    """Sets which fonts are installed."""
+
+    def install(*installed):
+        monkeypatch.setattr(gallery.fontManager, "ttflist", list(installed))
+        gallery._family_of.cache_clear()
+
+    yield install
+    gallery._family_of.cache_clear()
+
+
+def test_a_letter_that_no_font_has_is_shown_by_its_number(fonts):
+    every = gallery.fontManager.ttflist
+    fonts(*(font for font in every if font.name.startswith(("DejaVu", "Last Resort"))))
+    assert gallery.drawable("日1/cat é.jpg") == "<U+65E5>1/cat é.jpg"
+    assert gallery.families("cat é") == ["DejaVu Sans"]
+
+
+def test_a_letter_is_drawn_in_an_installed_font_that_has_it(fonts):
+    every = gallery.fontManager.ttflist
+    # One that DejaVu Sans lacks, in place of another script's.
+    lacking = gallery._letters(findfont("STIXGeneral")) - gallery._letters(findfont("DejaVu Sans"))
+    letter = next(chr(code) for code in sorted(lacking) if chr(code).isalpha())
+    fonts(*(font for font in every if font.name in ("DejaVu Sans", "STIXGeneral")))
+    assert gallery.drawable(f"a{letter}") == f"a{letter}"
+    assert gallery.families(f"a{letter}") == ["DejaVu Sans", "STIXGeneral"]
+    assert text_width(f"a{letter}", 7) > text_width("a", 7)
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+def test_class_names_of_any_script_stand_at_a_confusion_matrix(tmp_path):
+    test = split([0, 1], ("日本", "cats"))
+    pictures.confusion(tmp_path / "x.png", test, {"baseline": np.eye(2)})
     assert (tmp_path / "x.png").stat().st_size
 
 
@@ -173,7 +212,6 @@ def test_a_text_is_shortened_in_its_middle_until_it_fits():
     assert "…" in shorter
 
 
-def test_nothing_below_certainty_is_called_certain():
-    assert pictures._percent(0.99996) == ">99.9 %"
-    assert pictures._percent(1.0) == "100.0 %"
-    assert pictures._percent(0.5) == "50.0 %"
+def test_a_share_below_all_is_not_called_all():
+    shown = [pictures._share(share) for share in (0.0, 0.0001, 0.05, 0.5, 0.994, 0.9999, 1.0)]
+    assert shown == ["0", "<0.1", "5.0", "50", "99", ">99", "100"]

@@ -16,7 +16,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,16 @@ from tests.projects import (
     ran,
     recorded,
     recording,
+    seconds_of_children,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 A, B = CLASSES
 PATIENCE = 1200  # seconds that a test waits for something to happen
+# Of computing, which other programs on the machine do not lengthen much; the benchmark has the time
+# that passes.
+NOOP_SECONDS = 5.0
+ERROR_SECONDS = 1.0
 
 
 def bytes_of(project: Project, stages: tuple[str, ...] = STAGES) -> dict[str, str]:
@@ -102,9 +107,9 @@ def test_repro_runs_the_six_stages(watched):
 
 @watching
 def test_a_second_repro_does_nothing_and_status_is_clean(watched):
-    started = time.monotonic()
+    before = seconds_of_children()
     output = watched.project.dvc("repro")
-    print(f"a repro that has nothing to do takes {time.monotonic() - started:.1f} s")
+    assert seconds_of_children() - before < NOOP_SECONDS
     assert ran(output) == []
     assert output.count("didn't change, skipping") == len(STAGES)
     assert "up to date" in watched.project.dvc("status")
@@ -178,7 +183,7 @@ def all_records(watched, tmp_path_factory) -> list[Path]:
         records.append(folder / f"records{len(records)}")
         project.stage(stage, variables=recording(records[-1]) | {"DATA_MIRROR": mirror})
 
-    with ended_with_all(replace(project, root=folder / "checkout")):
+    with ended_with_all(project):
         source = {"data": {"source": "../pictures"}, "finetune": {"weights": "imagenet"}}
         run("download", source, mirror=str(mirror))
         run("split", {"split": {"method": "predefined", "drop_leaks": True}})
@@ -641,13 +646,15 @@ def test_a_wrong_parameter_is_told_by_every_stage_in_one_line(project, tmp_path,
         ({"train": {"epochs": 1, "epoch": 3}}, ("train.epoch", "did you mean epochs?")),
     ):
         project.change(changes)
-        started = time.monotonic()
+        before = seconds_of_children()
         output = project.stage(stage, fails=True, variables=recording(tmp_path / "records"))
-        print(f"{time.monotonic() - started:.2f} s")
+        assert seconds_of_children() - before < ERROR_SECONDS
         (line,) = output.splitlines()
         assert line.startswith("error: ")
         assert all(word in line for word in words), line
-    assert not recorded(tmp_path / "records", stage, "module") & {"tensorflow", "keras", "torch"}
+    imported = recorded(tmp_path / "records", stage, "module")
+    assert "classifier.params" in imported, "nothing was written down"
+    assert not imported & {"tensorflow", "keras", "torch"}
     assert not any((project.root / path).exists() for path in outputs(project.root, stage))
 
 

@@ -16,14 +16,17 @@ from PIL import Image
 
 from classifier import prediction
 from classifier.calibration import apply_temperature
+from classifier.calibration_file import Calibration, write_calibrations
 from classifier.errors import UserError
 from classifier.images import decode
 from classifier.params import load_params
-from classifier.prediction import Calibration, decide, files, predict
+from classifier.prediction import decide, files, predict
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 SIZE = 80
 TEMPERATURE = 2.0
+MODEL = Path("data/models/vgg16.keras")
+CALIBRATION = prediction.CALIBRATION
 
 
 def jpeg(level: int, width: int = 120, height: int = 90) -> bytes:
@@ -63,7 +66,7 @@ def lay_out() -> None:
     Path("data/models").mkdir(parents=True)
     Path("data/models/vgg16.keras").write_bytes(tiny_model())
     Path("data/evaluation").mkdir()
-    calibrate({"temperature": TEMPERATURE, "threshold": 0.5})
+    calibrate()
 
 
 @pytest.fixture
@@ -73,8 +76,10 @@ def trained(tmp_path, monkeypatch) -> None:
     lay_out()
 
 
-def calibrate(found) -> None:
-    Path("data/evaluation/calibration.json").write_text(json.dumps({"vgg16": found}))
+def calibrate() -> None:
+    """Write what evaluate writes of the model that lies there."""
+    judged = {"vgg16": {"temperature": TEMPERATURE, "threshold": {"value": 0.5}}}
+    write_calibrations(CALIBRATION, judged, {"vgg16": MODEL})
 
 
 def change(key: str, value: str) -> None:
@@ -195,8 +200,26 @@ def test_an_unknown_model_is_told_before_anything_is_loaded(trained):
         next(predict([], "resnet", load_params(), print))
 
 
+def test_another_models_calibration_is_refused_until_evaluate_has_run(trained):
+    Path("x.jpg").write_bytes(jpeg(100))
+    # As `dvc repro train_baseline` with another seed leaves it.
+    with zipfile.ZipFile(MODEL, "a") as archive:
+        archive.writestr("another.txt", "seed")
+    with pytest.raises(UserError, match=r"calibration of another .*: dvc repro evaluate$") as told:
+        run("x.jpg")
+    assert "\n" not in str(told.value)
+    calibrate()
+    assert run("x.jpg")[0]
+
+
+def test_a_calibration_that_names_no_model_is_refused(trained):
+    CALIBRATION.write_text(json.dumps({"vgg16": {"temperature": 1.0, "threshold": 0.5}}))
+    with pytest.raises(UserError, match="dvc repro evaluate"):
+        run("x.jpg")
+
+
 def test_a_model_without_calibration_is_refused(trained):
-    Path("data/evaluation/calibration.json").write_text("{}")
+    CALIBRATION.write_text("{}")
     with pytest.raises(UserError, match="has no calibration of vgg16: dvc repro evaluate"):
         run("x.jpg")
 
@@ -228,8 +251,3 @@ def test_the_threshold_of_evaluation_decides_on_the_uncalibrated_score():
     assert [one.label for one in found] == ["day", "night", "day"]
     assert found[0].confidence < 0.5
     assert found[0].runners_up[0][0] == "night"
-
-
-def test_certainty_is_never_shown_where_there_is_none():
-    shown = [prediction.percent(p) for p in (1.0, 0.99999, 0.9994, 0.5, 0.0001, 0.0)]
-    assert shown == ["100.0%", ">99.9%", "99.9%", "50.0%", "<0.1%", "0.0%"]

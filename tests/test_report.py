@@ -122,6 +122,7 @@ def content(folder, classes=("cats", "dogs"), n=300) -> report.Report:
             "images": {"train": 2 * n, "validation": n, "test": n},
         },
         curves={name: learning(strength) for name, strength in STRENGTHS.items()},
+        kept={"baseline": 6, "augmented": 5, "vgg16": 7},
         roc=roc,
         precision_recall=precision_recall,
         reliability=reliability,
@@ -263,6 +264,57 @@ def test_more_than_two_classes_have_no_threshold_and_means_over_the_classes(
     text = rendered(tmp_path, hostile_names).text
     assert "Mean over the classes" in text
     assert "Decision threshold" not in text
+
+
+def test_the_scores_of_many_classes_are_told_apart_as_right_and_wrong(hostile_names, tmp_path):
+    html = rendered(tmp_path, hostile_names).html
+    scores = html.split("<h3>Scores</h3>")[1].split("</section>")[0]
+    legend = scores.split('<ul class="legend">')[1].split("</ul>")[0]
+    entries = [Page(entry).text.strip() for entry in legend.split("<li>")[1:]]
+    assert entries == ["right", "wrong, in the model's colour"]
+
+
+def test_nothing_short_of_all_is_called_all():
+    figure = {"value": 0.9998, "low": 0.99886, "high": 0.99996}
+    assert report.percent_or_dash(figure["value"]) == ">99.9\N{NO-BREAK SPACE}%"
+    assert report.interval(figure, as_percent=True) == "99.9 to >99.9"
+    assert report.percent_or_dash(1.0) == "100.0\N{NO-BREAK SPACE}%"
+
+
+def test_one_epoch_is_singular(two):
+    params = two.params
+    params |= {"train": params["train"] | {"epochs": 1}, "augment": params["augment"]}
+    params |= {"finetune": params["finetune"] | {"head_epochs": 1, "epochs": 1, "dense_units": 1}}
+    for name in ("baseline", "augmented", "vgg16"):
+        recipe = report.recipe(name, params | {"augment": params["augment"] | {"epochs": 1}})
+        assert "1 epoch" in recipe
+        assert not re.search(r"\b1 (epochs|units)", recipe)
+
+
+def test_the_epoch_named_is_the_one_that_was_kept(two, tmp_path):
+    # To the six digits of the curve's file two epochs may be equal, and training kept the later.
+    equal = [row | {"validation_loss": 0.5} for row in two.curves["vgg16"]]
+    given = replace(two, curves=two.curves | {"vgg16": equal}, kept=two.kept | {"vgg16": 9})
+    page = rendered(tmp_path, given)
+    assert "epoch 9 of 12 was kept" in page.text
+    charts = [svg["aria-label"] or "" for svg in page.named("svg") if "aria-label" in svg]
+    assert sum("vgg16 0.500 in epoch 9" in label for label in charts) == 1
+
+
+def test_the_page_says_where_wrong_labels_were_not_looked_for(two, tmp_path):
+    for found in (two.details["label_errors"], []):
+        given = replace(two, details=two.details | {"label_errors": found})
+        text = rendered(tmp_path, given).text
+        assert "Looked through were the 600 validation and test pictures" in text
+        assert "The 600 training pictures were not" in text
+
+
+def test_a_curve_is_read_as_numbers(tmp_path):
+    (tmp_path / "x.tsv").write_text("epoch\ttrain_loss\n1\t0.5\n2\t0.25\n")
+    assert report.read_curve(tmp_path / "x.tsv") == [
+        {"epoch": 1.0, "train_loss": 0.5},
+        {"epoch": 2.0, "train_loss": 0.25},
+    ]
 
 
 def test_many_classes_have_their_confusion_matrix_as_a_picture(tmp_path):

@@ -2,7 +2,8 @@
 
 It appends lines of kind and value to $RECORD/STAGE.tsv: `read` (a parameter whose value was asked
 for after params.yaml was checked), `opened` (a file of the project that was opened for reading),
-and, when the stage ends, `module` (what it had imported).
+and, when the stage ends, `module` (what it had imported). A stage that ends on an error does so by
+os._exit, which runs nothing that is registered for the end: it is made to.
 """
 
 import atexit
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = os.getcwd() + os.sep  # noqa: PTH109 - pathlib opens no files, but this runs in every stage
 # What gives away all values of a section at once.
@@ -110,6 +111,13 @@ def start() -> None:
         sys.meta_path.insert(0, recorder)
         sys.addaudithook(recorder.hear)
         atexit.register(recorder.at_end)
+        end = os._exit
+
+        def end_recorded(status: int) -> NoReturn:
+            recorder.at_end()
+            end(status)
+
+        os._exit = end_recorded
 
 
 start()
