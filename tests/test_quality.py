@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import imagehash
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
@@ -364,6 +365,16 @@ def test_the_picture_of_a_report_is_the_same_every_time(tmp_path):
     with Image.open(tmp_path / "one.png") as picture:
         assert picture.width >= 1000
         assert not {"Software", "Creation Time"} & set(picture.info)
+
+
+def test_the_picture_of_a_report_does_not_depend_on_the_users_settings(tmp_path):
+    found = report(*small_set())
+    draw(found, {}, tmp_path / "plain.png")
+    changes = {"font.size": 17, "axes.facecolor": "black", "savefig.bbox": "tight"}
+    with matplotlib.rc_context(changes):
+        draw(found, {}, tmp_path / "changed.png")
+        assert matplotlib.rcParams["font.size"] == 17  # and leaves them as they are
+    assert (tmp_path / "plain.png").read_bytes() == (tmp_path / "changed.png").read_bytes()
 
 
 def test_the_picture_shows_pairs_of_near_duplicates(tmp_path):
