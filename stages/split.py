@@ -45,8 +45,10 @@ def main() -> None:
         if not rows:
             raise UserError(f"none of the {len(listed):,} files of the data set is a picture")
         pictures = [listed[i] for i in rows]
-        pairs = quality.near_duplicates(np.array([one.hash for one in facts], np.uint64))
-        chosen = choose(pictures, facts, quality.groups(pairs, len(facts)), params)
+        hashes = np.array([one.hash for one in facts], np.uint64)
+        pairs = quality.near_duplicates(hashes)
+        near = quality.groups(hashes, pairs)
+        chosen = choose(pictures, facts, near, params)
 
         pixels = np.load(array, mmap_mode="r")
         for name in splits.SPLITS:
