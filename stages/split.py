@@ -5,7 +5,6 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from classifier import quality, splits
 from classifier.dataset import Labelled, read_index
 from classifier.errors import UserError, one_line_errors
 from classifier.files import whole, write_json
+from classifier.findings import in_words
 from classifier.params import Params, load_params
 from classifier.scanning import Rejected, scan
 
@@ -126,22 +126,6 @@ def reject(
         writer.writerow(["path", "reason"])
         writer.writerows(rejected)
     return rejected
-
-
-def in_words(report: dict[str, Any]) -> str:
-    """The pictures by split and class, and what is worth a look, for the log."""
-    classes = report["classes"]
-    lines = []
-    for name in splits.SPLITS:
-        counts = ", ".join(f"{one[name]:,} {label}" for label, one in classes.items())
-        lines.append(f"{name}: {sum(one[name] for one in classes.values()):,} pictures: {counts}")
-    left_out = sum(one.get("left_out", 0) for one in classes.values())
-    near = report["near_duplicates"]
-    lines.append(
-        f"in no split: {left_out:,}; rejected: {report['rejected']['images']:,}; "
-        f"near-duplicates: {near['pairs']:,} pairs, {near['pairs_across_splits']:,} across splits"
-    )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":
