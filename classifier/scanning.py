@@ -1,5 +1,6 @@
 """One pass over the pictures: each is read, hashed, checked and decoded once, on all cores."""
 
+import csv
 import os
 import signal
 import threading
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from classifier.files import new_array
+from classifier.files import new_array, whole
 from classifier.images import Picture, Undecodable, decode
 
 Facts = TypeVar("Facts")
@@ -145,3 +146,11 @@ def _scan_some(
             pixels[row] = picture.pixels
             found.append(examine(data, picture))
     return found
+
+
+def write_rejected(path: Path, rejected: Sequence[tuple[str, str]]) -> None:
+    """Write path and reason of each file that was left out, sorted, as CSV."""
+    with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "reason"])
+        writer.writerows(sorted(rejected))

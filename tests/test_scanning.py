@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from classifier.images import Picture, decode
-from classifier.scanning import AT_ONCE, Rejected, cores, scan
+from classifier.scanning import AT_ONCE, Rejected, cores, scan, write_rejected
 from tests.projects import ROOT
 
 OPTIONS = {"size": 8, "resize": "squash", "max_pixels": 10_000}
@@ -215,3 +215,9 @@ def test_workers_do_not_outlive_a_scan_that_was_killed(tmp_path, members):
         worker.kill()
     started.communicate()
     assert not left
+
+
+def test_what_is_left_out_is_listed_in_order(tmp_path):
+    write_rejected(tmp_path / "rejected.csv", [("b.jpg", "empty file"), ("a.jpg", "no, not one")])
+    content = (tmp_path / "rejected.csv").read_text(encoding="utf-8")
+    assert content == 'path,reason\na.jpg,"no, not one"\nb.jpg,empty file\n'
