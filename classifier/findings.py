@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 NAMED = 12  # paths that a finding shows at most
+REASONS = 8  # why files were left out, named one by one
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,33 @@ def findings(quality: dict[str, Any], drop_leaks: bool) -> list[Finding]:
     return sorted(found, key=lambda finding: not finding.serious)
 
 
+def in_words(quality: dict[str, Any]) -> str:
+    """The pictures by split and class, and what is worth a look, for the log."""
+    classes = quality["classes"]
+    lines = []
+    for part in ("train", "validation", "test"):
+        counts = ", ".join(f"{one[part]:,} {label}" for label, one in classes.items())
+        lines.append(f"{part}: {sum(one[part] for one in classes.values()):,} pictures: {counts}")
+    left_out = sum(one.get("left_out", 0) for one in classes.values())
+    near = quality["near_duplicates"]
+    lines.append(
+        f"in no split: {left_out:,}; rejected: {quality['rejected']['images']:,}; "
+        f"near-duplicates: {near['pairs']:,} pairs, {near['pairs_across_splits']:,} across splits"
+    )
+    return "\n".join(lines)
+
+
 def _rejected(rejected: dict[str, Any]) -> Iterator[Finding]:
     if not rejected["images"]:
         yield Finding("Every file shows a picture; none was left out.")
         return
-    reasons = "; ".join(f"{one['images']:,} {one['reason']}" for one in rejected["reasons"][:8])
+    shown, more = rejected["reasons"][:REASONS], rejected["reasons"][REASONS:]
+    reasons = "; ".join(f"{one['images']:,} {one['reason']}" for one in shown)
+    if more:
+        reasons += f"; and {sum(one['images'] for one in more):,} for other reasons"
     paths = [path for one in rejected["reasons"] for path in one["paths"]]
-    count = _count(rejected["images"], "file shows", "files show")
-    yield Finding(f"{count} no picture that can be read: {reasons}.", paths=paths[:NAMED])
+    count = _count(rejected["images"], "file was", "files were")
+    yield Finding(f"{count} left out: {reasons}.", paths=paths[:NAMED])
 
 
 def _exact(exact: dict[str, Any]) -> Iterator[Finding]:
@@ -62,20 +82,25 @@ def _near(near: dict[str, Any], drop_leaks: bool) -> Iterator[Finding]:
     if not near["pairs"]:
         yield Finding("No two pictures look nearly the same.")
         return
-    pairs, across = near["pairs"], near["pairs_across_splits"]
-    text = f"{_count(pairs, 'pair', 'pairs')} of pictures look nearly the same"
-    if across:
-        text += f", {across:,} of them across splits"
-        text += (
-            " (split.drop_leaks keeps them out of training)"
-            if drop_leaks
-            else ": a model is tested on what it has all but seen; split.drop_leaks: true leaves "
-            "these out of training"
-        )
+    between = near["pairs_between"]
+    text = f"{_count(near['pairs'], 'pair', 'pairs')} of pictures look nearly the same"
+    if count := between["train-test"]:
+        text += f"; {_pairs_lie(count)} in training and test: a model is tested on what it has "
+        text += "all but seen"
+    if count := between["train-validation"]:
+        text += f"; {_pairs_lie(count)} in training and validation: the epoch is chosen on what a "
+        text += "model has all but seen"
+    if not drop_leaks and (between["train-test"] or between["train-validation"]):
+        text += "; split.drop_leaks: true leaves the training pictures of these out"
+    if count := between["validation-test"]:
+        text += f"; {_pairs_lie(count)} in validation and test: the test is not wholly apart from "
+        text += "what the epoch is chosen on"
+        if drop_leaks:
+            text += " (split.drop_leaks leaves out training pictures only)"
     if labels := near["pairs_with_different_labels"]:
         text += f"; {_count(labels, 'pair carries', 'pairs carry')} different labels"
     shown = [" ≈ ".join(pair["paths"]) for pair in near["listed"]]
-    yield Finding(f"{text}.", bool((across and not drop_leaks) or labels), shown[:NAMED])
+    yield Finding(f"{text}.", bool(near["pairs_across_splits"] or labels), shown[:NAMED])
     for group in near["large_groups"]:
         yield Finding(
             f"{group['images']:,} pictures look so alike that they may share a background or a "
@@ -129,6 +154,10 @@ def _count(number: int, one: str, many: str) -> str:
 
 def _groups(number: int) -> str:
     return _count(number, "group", "groups")
+
+
+def _pairs_lie(number: int) -> str:
+    return _count(number, "pair lies", "pairs lie")
 
 
 def _lie(number: int) -> str:

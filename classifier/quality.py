@@ -38,6 +38,7 @@ BRIGHT: Final = 215.0  # mean brightness above
 BLURRED: Final = 35.0  # variance of the Laplacian below
 TINY: Final = 64  # shorter side below, pixels
 LISTED: Final = 50  # paths or groups that a list of the report shows at most
+_PARTS: Final = ("train", "validation", "test", "")
 _QUANTILES: Final = {"min": 0.0, "5%": 0.05, "25%": 0.25, "50%": 0.5, "75%": 0.75, "95%": 0.95}
 
 
@@ -108,16 +109,14 @@ def exact_duplicates(sha256s: Sequence[str]) -> list[list[int]]:
 
 def near_duplicates(
     hashes: NDArray[np.uint64], distance: int = NEAR_DUPLICATE_DISTANCE
-) -> NDArray[np.int64]:
-    """Pairs [m, 2] of indices i < j whose hashes differ in at most `distance` bits, sorted.
+) -> NDArray[np.uint64]:
+    """Pairs [m, 2] of hashes a < b that differ in 1 to `distance` bits, each pair once, sorted.
 
-    Of k pictures with one and the same hash, only the first is paired, with each of the others and
-    with what is near: the components are the same as of all pairs, but a thousand black frames
-    give a thousand pairs and not half a million.
+    Pictures of one and the same hash are near-duplicates too, and need no pair to say so: a
+    thousand black frames are one hash here, and not half a million pairs.
     """
-    distinct, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    others = np.setdiff1d(np.arange(len(hashes)), first)
-    found = [np.stack([first[which[others]], others], axis=1)]
+    distinct = np.unique(hashes)
+    found = [np.empty((0, 2), np.uint64)]
     # Every row against every later one, 16 x 8192 at a time in the same memory: it stays in the
     # cache, and a comparison takes about 1 ns (100,000 pictures: 5 thousand million comparisons).
     words, counts = np.empty((16, 8192), np.uint64), np.empty((16, 8192), np.uint8)
@@ -132,23 +131,40 @@ def near_duplicates(
                 continue
             a, b = np.nonzero(bits <= distance)
             ahead = a + row < b + column
-            found.append(np.stack([first[a[ahead] + row], first[b[ahead] + column]], axis=1))
-    pairs = np.sort(np.concatenate(found).astype(np.int64), axis=1)
+            found.append(np.stack([rows[a[ahead], 0], columns[0, b[ahead]]], axis=1))
+    pairs = np.concatenate(found)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def groups(pairs: Iterable[Sequence[int]] | NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """The group of each of n pictures, int64 [n]: what a chain of pairs joins is one group.
+def neighbours(
+    hashes: NDArray[np.uint64], pairs: NDArray[np.uint64]
+) -> tuple[NDArray[np.int64], Any]:
+    """The distinct hash of each picture, int64 [n], and which of the d distinct ones are near.
 
-    Groups are numbered in the order of their first members.
+    The latter is a symmetric matrix, scipy's csr_array [d, d]: 1 for a hash and itself and for a
+    pair of near_duplicates. Times the pictures that each hash has, it gives those near each hash:
+    every count of pairs comes from such products, and no pair of pictures is ever made.
     """
     # scipy.sparse takes long to load, and the processes that only take facts do not need it.
-    from scipy.sparse import coo_array
+    from scipy.sparse import csr_array
+
+    distinct, which = np.unique(hashes, return_inverse=True)
+    a, b = np.searchsorted(distinct, pairs).T
+    same = np.arange(len(distinct))
+    places = np.concatenate([same, a, b]), np.concatenate([same, b, a])
+    ones = np.ones(len(places[0]), np.int64)
+    return which, csr_array((ones, places), shape=(len(distinct), len(distinct)))
+
+
+def groups(hashes: NDArray[np.uint64], pairs: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The group of each of n pictures, int64 [n]: what a chain of near-duplicates joins is one.
+
+    pairs: near_duplicates of the hashes. Groups are numbered in the order of their first members.
+    """
     from scipy.sparse.csgraph import connected_components
 
-    ends = np.asarray(list(pairs), dtype=np.int64).reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(n, n))
-    return _numbered(connected_components(graph, directed=False)[1])
+    which, near = neighbours(hashes, pairs)
+    return _numbered(connected_components(near, directed=False)[1][which])
 
 
 def _numbered(names: NDArray[Any]) -> NDArray[np.int64]:
@@ -187,17 +203,17 @@ def tied(
 
 def report(
     rows: Sequence[Row],
-    pairs: NDArray[np.int64],
+    pairs: NDArray[np.uint64],
     rejected: Sequence[tuple[str, str]] = (),
     distance: int = NEAR_DUPLICATE_DISTANCE,
 ) -> dict[str, Any]:
     """What is in a data set, as written to report.json; the order of the rows does not matter.
 
     pairs: near_duplicates of the rows' hashes, found at `distance`. rejected: path and reason of
-    each file that shows no picture. Lists of paths and of groups end after 50 (LISTED); the counts
+    each file that was left out. Lists of paths and of groups end after 50 (LISTED); the counts
     beside them are of all.
     """
-    rows, couples = _by_path(rows, pairs)
+    rows = sorted(rows, key=lambda row: row.path)
     every = [row.facts for row in rows]
     labels = [row.label for row in rows]
     brightness = np.array([fact.brightness for fact in every])
@@ -209,7 +225,7 @@ def report(
         "class_imbalance": _imbalance(labels),
         "rejected": _rejected(rejected),
         "exact_duplicates": _exact(rows),
-        "near_duplicates": _near(rows, couples, distance),
+        "near_duplicates": _near(rows, pairs, distance),
         "dark": {"below": DARK, **_flagged(rows, brightness, brightness < DARK)},
         "bright": {"above": BRIGHT, **_flagged(rows, -brightness, brightness > BRIGHT)},
         "blurred": {"below": BLURRED, **_flagged(rows, sharpness, sharpness < BLURRED)},
@@ -226,23 +242,13 @@ def report(
     }
 
 
-def _by_path(
-    rows: Sequence[Row], pairs: NDArray[np.int64]
-) -> tuple[list[Row], list[tuple[int, int]]]:
-    """The rows in the order of their paths, and the pairs of indices into that order, sorted."""
-    order = sorted(range(len(rows)), key=lambda i: rows[i].path)
-    place = {old: new for new, old in enumerate(order)}
-    moved = ((place[i], place[j]) for i, j in np.asarray(pairs).tolist())
-    return [rows[i] for i in order], sorted((min(pair), max(pair)) for pair in moved)
-
-
 def _classes(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
     both = Counter((row.label, row.part) for row in rows)
     parts = {row.part for row in rows}
     classes = {}
     for label, count in sorted(Counter(row.label for row in rows).items()):
         classes[label] = {"images": count}
-        for part in ("train", "validation", "test"):
+        for part in _PARTS[:3]:
             if part in parts:
                 classes[label][part] = both[label, part]
         if "" in parts:
@@ -281,22 +287,19 @@ def _exact(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _near(rows: Sequence[Row], pairs: list[tuple[int, int]], distance: int) -> dict[str, Any]:
+def _near(rows: Sequence[Row], pairs: NDArray[np.uint64], distance: int) -> dict[str, Any]:
     labels = [row.label for row in rows]
-    group = groups(pairs, len(rows))
+    hashes = np.array([row.facts.hash for row in rows], np.uint64)
+    group = groups(hashes, pairs)
     members: defaultdict[int, list[Row]] = defaultdict(list)
     for row, number in zip(rows, group.tolist(), strict=True):
         members[number].append(row)
     similar = [each for each in members.values() if len(each) > 1]
-    couples = [(rows[i], rows[j]) for i, j in pairs]
-    # The pairs that matter most stand first: those across splits, then those of two classes.
-    worst = sorted(couples, key=lambda couple: (not _across(couple), not _disagree(couple)))
     of_class = Counter(labels)
+    counts, worst = _pairs(rows, *neighbours(hashes, pairs))
     return {
         "distance": distance,
-        "pairs": len(couples),
-        "pairs_across_splits": sum(map(_across, couples)),
-        "pairs_with_different_labels": sum(map(_disagree, couples)),
+        **counts,
         "groups": len(similar),
         "images": sum(map(len, similar)),
         "groups_across_splits": sum(map(_across, similar)),
@@ -307,7 +310,7 @@ def _near(rows: Sequence[Row], pairs: list[tuple[int, int]], distance: int) -> d
                 "distance": (a.facts.hash ^ b.facts.hash).bit_count(),
                 "same_bytes": a.facts.sha256 == b.facts.sha256,
             }
-            for a, b in worst[:LISTED]
+            for a, b in worst
         ],
         "large_groups": [
             {
@@ -320,6 +323,86 @@ def _near(rows: Sequence[Row], pairs: list[tuple[int, int]], distance: int) -> d
             for number in large_groups(group, labels)
         ],
     }
+
+
+def _pairs(
+    rows: Sequence[Row], which: NDArray[np.int64], near: Any
+) -> tuple[dict[str, Any], list[tuple[Row, Row]]]:
+    """How many pairs of near-duplicates there are, of each kind, and the worst of them.
+
+    which, near: neighbours of the rows' hashes.
+    """
+    part = np.array([_PARTS.index(row.part) for row in rows], np.int64)
+    label = np.unique(np.array([row.label for row in rows], str), return_inverse=True)[1]
+    # Of each picture, how many are near it, itself included: in each part [n, 4], of its label.
+    by_part = (near @ _table(which, part, near.shape[0], len(_PARTS))).toarray()[which]
+    of_label = _near_of_same(label, which, near)
+
+    others = by_part.sum(axis=1) - 1
+    unlike = others + 1 - of_label
+    elsewhere = by_part[:, :3].sum(axis=1) - by_part[np.arange(len(rows)), part]
+    across = np.where(part < 3, elsewhere, 0)
+    counts = {
+        "pairs": int(others.sum()) // 2,
+        "pairs_across_splits": int(across.sum()) // 2,
+        "pairs_between": {
+            f"{_PARTS[a]}-{_PARTS[b]}": int(by_part[part == a, b].sum())
+            for a, b in ((0, 1), (0, 2), (1, 2))
+        },
+        "pairs_with_different_labels": int(unlike.sum()) // 2,
+    }
+    worst = _worst(part, label, which, near, (across, unlike, others))
+    return counts, [(rows[i], rows[j]) for i, j in worst]
+
+
+def _near_of_same(label: NDArray[np.int64], which: NDArray[np.int64], near: Any) -> NDArray[Any]:
+    """How many pictures of its label are near each picture, itself included, int64 [n]."""
+    if not len(label):
+        return label
+    width = int(label.max()) + 1
+    table = (near @ _table(which, label, near.shape[0], width)).tocoo()
+    place = table.row.astype(np.int64) * width + table.col
+    order = np.argsort(place)
+    return table.data[order][np.searchsorted(place[order], which * width + label)]
+
+
+def _table(rows: NDArray[np.int64], columns: NDArray[np.int64], height: int, width: int) -> Any:
+    """How often each pair of a row and a column occurs, csr_array int64 [height, width]."""
+    from scipy.sparse import csr_array
+
+    ones = np.ones(len(rows), np.int64)
+    return csr_array((ones, (rows, columns)), shape=(height, width))
+
+
+def _worst(
+    part: NDArray[np.int64],
+    label: NDArray[np.int64],
+    which: NDArray[np.int64],
+    near: Any,
+    partners: Sequence[NDArray[np.int64]],
+) -> list[tuple[int, int]]:
+    """The first pairs i < j of near-duplicates, as many as are listed.
+
+    Those across splits come first, then those of two classes, then the others; each kind sorted.
+    partners: of these three kinds, how many pairs each picture is in, int64 [n] each; a pair of
+    the first kind may count among the second and is one of the third.
+    """
+    by_hash = np.argsort(which, kind="stable")
+    starts = np.searchsorted(which[by_hash], np.arange(near.shape[0] + 1))
+    worst: list[tuple[int, int]] = []
+    for kind, number in enumerate(partners):
+        for i in np.flatnonzero(number).tolist():
+            # Each of these pictures is in a pair of this kind or of one before: the list is full
+            # after at most twice as many of them as it has places.
+            if len(worst) >= LISTED:
+                return worst[:LISTED]
+            hashes = near.indices[near.indptr[which[i]] : near.indptr[which[i] + 1]]
+            found = np.concatenate([by_hash[starts[h] : starts[h + 1]] for h in hashes])
+            later = np.sort(found[found > i])
+            across = (part[later] != part[i]) & (part[later] < 3) & (part[i] < 3)
+            kinds = np.where(across, 0, np.where(label[later] != label[i], 1, 2))
+            worst += [(i, j) for j in later[kinds == kind].tolist()]
+    return worst[:LISTED]
 
 
 def _across(rows: Sequence[Row]) -> bool:

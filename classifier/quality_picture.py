@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -26,6 +27,13 @@ def draw(report: dict[str, Any], pixels_by_path: Mapping[str, NDArray[np.uint8]]
     pixels_by_path: uint8 [size, size, 3], RGB, at least of the pictures of the near-duplicates
     that `wanted` names; one that is missing is left blank.
     """
+    # A user's matplotlibrc must not change what the pipeline writes.
+    with style.context("default"):
+        # Without the name and version of the program: the bytes depend on the report alone.
+        _figure(report, pixels_by_path).savefig(to, format="png", metadata={"Software": None})
+
+
+def _figure(report: dict[str, Any], pixels_by_path: Mapping[str, NDArray[np.uint8]]) -> Figure:
     pairs = report["near_duplicates"]["listed"][:_PAIRS_SHOWN]
     figure = Figure(figsize=(12, 10.2 if pairs else 7.2), dpi=100, layout="constrained")
     grid = figure.add_gridspec(
@@ -45,8 +53,7 @@ def draw(report: dict[str, Any], pixels_by_path: Mapping[str, NDArray[np.uint8]]
             for side in (0, 1):
                 axes = figure.add_subplot(strip[2 * number + side])
                 _member(axes, pair, side, pixels_by_path.get(pair["paths"][side]))
-    # Without the name and version of the program: the bytes depend on the report alone.
-    figure.savefig(to, format="png", metadata={"Software": None})
+    return figure
 
 
 def wanted(report: dict[str, Any]) -> list[str]:

@@ -1,17 +1,23 @@
 """One pass over the pictures: each is read, hashed, checked and decoded once, on all cores."""
 
+import csv
 import os
+import signal
+import threading
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from classifier.files import new_array, whole
 from classifier.images import Picture, Undecodable, decode
 
 Facts = TypeVar("Facts")
@@ -23,7 +29,7 @@ AT_ONCE = (
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file that shows no picture, and why."""
+    """A file that is left out, and why."""
 
     reason: str
 
@@ -51,9 +57,11 @@ def scan(
 
     Returns:
         Of each picture what `examine` found, or why it was rejected.
+
+    Raises:
+        OSError: the disk has no room for the array.
     """
-    shape = (len(paths), size, size, 3)
-    np.lib.format.open_memmap(into, mode="w+", dtype=np.uint8, shape=shape).flush()
+    new_array(into, (len(paths), size, size, 3), np.uint8).flush()
     work = partial(
         _scan_some,
         archive=archive,
@@ -64,17 +72,55 @@ def scan(
         max_pixels=max_pixels,
     )
     numbered = list(enumerate(paths))
+    lots = [numbered[i : i + AT_ONCE] for i in range(0, len(numbered), AT_ONCE)]
     found: list[Facts | Rejected] = []
     with (
-        ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+        ProcessPoolExecutor(cores(), initializer=_start_worker) as pool,
         tqdm(total=len(paths), unit=" pictures", desc="decoding", disable=None) as bar,
     ):
-        for some in pool.map(
-            work, (numbered[i : i + AT_ONCE] for i in range(0, len(numbered), AT_ONCE))
-        ):
+        # Ctrl-C reaches the workers too. They start with it held back, which they inherit, until
+        # _start_worker has made it quiet.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            results = pool.map(work, lots)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for some in results:
             found += some
             bar.update(len(some))
     return found
+
+
+def cores() -> int:
+    """The cores that this process may use; where the system does not say, those there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _start_worker() -> None:
+    """Make a worker end without a word: on Ctrl-C, and when the process that it works for ends."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # Of a parent that was killed a worker hears nothing: it would wait for work for ever.
+    parent = parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
+
+
+@cache
+def _opened(archive: Path, into: Path) -> tuple[zipfile.ZipFile, NDArray[np.uint8]]:
+    """The archive and the array, opened once in each worker, which lives for one scan.
+
+    To open an archive takes as long as its list of members: for 25,000 of them a quarter of a
+    second, too long for every lot.
+    """
+    return zipfile.ZipFile(archive), np.load(into, mmap_mode="r+")
 
 
 def _scan_some(
@@ -88,16 +134,23 @@ def _scan_some(
     max_pixels: int,
 ) -> list[Facts | Rejected]:
     # The workers write into the file itself: pictures do not travel between processes.
-    pixels = np.load(into, mmap_mode="r+")
+    opened, pixels = _opened(archive, into)
     found: list[Facts | Rejected] = []
-    with zipfile.ZipFile(archive) as opened:
-        for row, path in members:
-            data = opened.read(path)
-            try:
-                picture = decode(data, size, resize, max_pixels)
-            except Undecodable as reason:
-                found.append(Rejected(str(reason)))
-            else:
-                pixels[row] = picture.pixels
-                found.append(examine(data, picture))
+    for row, path in members:
+        data = opened.read(path)
+        try:
+            picture = decode(data, size, resize, max_pixels)
+        except Undecodable as reason:
+            found.append(Rejected(str(reason)))
+        else:
+            pixels[row] = picture.pixels
+            found.append(examine(data, picture))
     return found
+
+
+def write_rejected(path: Path, rejected: Sequence[tuple[str, str]]) -> None:
+    """Write path and reason of each file that was left out, sorted, as CSV."""
+    with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "reason"])
+        writer.writerows(sorted(rejected))

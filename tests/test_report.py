@@ -230,7 +230,7 @@ def test_a_miscalibrated_model_is_called_that_and_a_mended_one_is_not():
 
 def test_findings_parameters_versions_terms_and_citation_are_there(two, tmp_path):
     text = rendered(tmp_path, two).text
-    assert "2 files show no picture that can be read: 1 empty file; 1 not a picture: text." in text
+    assert "2 files were left out: 1 empty file; 1 not a picture: text." in text
     assert "4 files in 2 groups are the same; 2 groups lie across splits" in text
     assert "1 picture is very dark" in text
     assert "train.learning_rate 0.001" in text

@@ -1,17 +1,25 @@
 """Every picture is read and decoded once, in other processes, in order."""
 
+import errno
 import hashlib
 import io
 import os
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from classifier.images import Picture, decode
-from classifier.scanning import AT_ONCE, Rejected, scan
+from classifier.scanning import AT_ONCE, Rejected, cores, scan, write_rejected
+from tests.projects import ROOT
 
 OPTIONS = {"size": 8, "resize": "squash", "max_pixels": 10_000}
 
@@ -30,6 +38,17 @@ def seen(data: bytes, picture: Picture) -> Seen:
 
 def fails(data: bytes, picture: Picture) -> Seen:
     raise ArithmeticError("a bug")
+
+
+def unlinks(data: bytes, picture: Picture) -> str:
+    """Take the archive's name away, so that nobody can open it again."""
+    Path("images.zip").unlink(missing_ok=True)
+    return "seen"
+
+
+def takes_long(data: bytes, picture: Picture) -> None:
+    Path(f"{os.getpid()}.working").touch()
+    time.sleep(0.5)
 
 
 def png(number: int, width: int = 12, height: int = 9) -> bytes:
@@ -88,7 +107,7 @@ def test_all_processes_work(tmp_path, members):
     found = scan(archive, list(members), tmp_path / "all.npy", seen, **OPTIONS)
     processes = {one.process for one in found if isinstance(one, Seen)}
     assert os.getpid() not in processes
-    assert 1 <= len(processes) <= len(os.sched_getaffinity(0))
+    assert 1 <= len(processes) <= cores()
 
 
 def test_the_same_pictures_give_the_same_array(tmp_path, members):
@@ -102,3 +121,103 @@ def test_a_bug_is_not_taken_for_a_bad_picture(tmp_path, members):
     archive = archive_of(tmp_path / "images.zip", members)
     with pytest.raises(ArithmeticError, match="a bug"):
         scan(archive, ["0.png"], tmp_path / "all.npy", fails, **OPTIONS)
+
+
+def test_a_worker_opens_the_archive_once(tmp_path, members, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    archive = archive_of(Path("images.zip"), members)
+    paths = [path for path in members if path not in ("3.png", "40.png", "41.png")]
+    assert len(paths) > 2 * AT_ONCE  # so that the one worker takes several lots
+    assert set(scan(archive, paths, tmp_path / "all.npy", unlinks, **OPTIONS)) == {"seen"}
+
+
+def test_a_full_disk_is_told_before_anything_is_decoded(tmp_path, members, monkeypatch):
+    def full(handle, start, length):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    archive = archive_of(tmp_path / "images.zip", members)
+    with pytest.raises(OSError, match=r"No space left on device: .*all\.npy"):
+        scan(archive, list(members), tmp_path / "all.npy", fails, **OPTIONS)
+
+
+def test_where_the_system_does_not_say_which_cores_are_ours_all_are(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert cores() == os.cpu_count()
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
+
+
+SLOW_SCAN = """
+import os
+import sys
+from pathlib import Path
+from classifier.errors import one_line_errors
+from classifier.scanning import scan
+from tests.test_scanning import OPTIONS, takes_long
+if __name__ == "__main__":
+    os.sched_getaffinity = lambda process: {0, 1}  # two workers
+    with one_line_errors():
+        paths = [f"{i}.png" for i in range(3)] + [f"{i}.png" for i in range(42, 71)]
+        lots = int(sys.argv[1])
+        scan(Path("images.zip"), lots * paths, Path("all.npy"), takes_long, **OPTIONS)
+"""
+
+
+def slow_scan(folder, members, lots):
+    """A long scan in another process, the head of a group, and its two workers."""
+    archive_of(folder / "images.zip", members)
+    started = subprocess.Popen(
+        [sys.executable, "-c", SLOW_SCAN, str(lots)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # A shell's background job ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    until = time.monotonic() + 120
+    while not any(folder.glob("*.working")):
+        assert started.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    return started, psutil.Process(started.pid).children()
+
+
+def still_there(processes, seconds):
+    """The processes that have not ended after so many seconds."""
+    until = time.monotonic() + seconds
+    left = processes
+    while left and time.monotonic() < until:
+        time.sleep(0.05)
+        # Where process 1 collects no dead orphans, they stay listed as zombies.
+        left = [one for one in left if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return left
+
+
+@pytest.mark.parametrize("lots", [1, 20])  # with one lot, one worker waits
+def test_ctrl_c_ends_a_scan_at_once_and_without_a_trace(tmp_path, members, lots):
+    started, workers = slow_scan(tmp_path, members, lots)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does
+    assert started.communicate(timeout=60)[0] == "interrupted\n"
+    assert started.returncode == 130
+    assert not still_there(workers, 20)
+
+
+def test_workers_do_not_outlive_a_scan_that_was_killed(tmp_path, members):
+    started, workers = slow_scan(tmp_path, members, 20)
+    started.kill()
+    started.wait()
+    left = still_there(workers, 20)
+    for worker in left:
+        worker.kill()
+    started.communicate()
+    assert not left
+
+
+def test_what_is_left_out_is_listed_in_order(tmp_path):
+    write_rejected(tmp_path / "rejected.csv", [("b.jpg", "empty file"), ("a.jpg", "no, not one")])
+    content = (tmp_path / "rejected.csv").read_text(encoding="utf-8")
+    assert content == 'path,reason\na.jpg,"no, not one"\nb.jpg,empty file\n'

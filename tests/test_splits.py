@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classifier.errors import UserError
@@ -177,6 +177,7 @@ def test_fractions_that_add_up_to_one_use_every_picture(n):
             assert abs(chosen[split] - fraction * n) <= 1
 
 
+@settings(deadline=None)  # a slow machine is no failure
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 12)), min_size=20, max_size=80),
     st.integers(0, 5),
@@ -192,6 +193,7 @@ def test_groups_never_straddle_splits(pictures, seed):
     assert splits.count("validation") <= round(0.2 * len(labels))
 
 
+@settings(deadline=None)  # a slow machine is no failure
 @given(st.lists(st.sampled_from("abcd"), min_size=40, max_size=120), st.integers(0, 5))
 def test_each_class_has_its_share_of_each_split(labels, seed):
     splits = random(labels, alone(labels), sizes(0.3, 0.2), seed)
