@@ -12,6 +12,7 @@ from pathlib import Path
 
 from classifier.errors import UserError, one_line_errors
 from classifier.params import load_params
+from classifier.weights import check_own
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,7 +60,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def check(options: argparse.Namespace) -> None:
-    load_params()
+    params = load_params()
+    check_own(params.finetune.weights, Path("data/raw/dataset.json"))
     print("params.yaml is good")
 
 

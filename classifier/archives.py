@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -358,7 +359,7 @@ def _zip_entries(file: IO[bytes], stack: ExitStack) -> Iterator[_Entry]:
         yield _Entry(
             name,
             info.file_size,
-            lambda info=info: archive.open(info),  # type: ignore[misc]
+            partial(archive.open, info),
             SMALL_CHUNK if info.compress_type in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA) else CHUNK,
             info.compress_size,
             refusal=refusal,
@@ -408,7 +409,8 @@ def _tar_entries(file: IO[bytes]) -> Iterator[_Entry]:
     )
     last = -1
     while (info := archive.next()) is not None:
-        archive.members = []  # type: ignore[attr-defined]  # a thousand bytes each that nobody asks for again
+        # A thousand bytes each that nobody asks for again; typeshed does not know the attribute.
+        archive.members = []  # type: ignore[attr-defined]
         # Sizes below zero would send tarfile round in circles.
         if info.size < 0 or info.offset <= last:
             raise tarfile.ReadError("a member of negative size")
@@ -416,7 +418,7 @@ def _tar_entries(file: IO[bytes]) -> Iterator[_Entry]:
         yield _Entry(
             info.name,
             info.size,
-            lambda info=info: _Window(file, info.offset_data, info.size),  # type: ignore[misc]
+            partial(_Window, file, info.offset_data, info.size),
             folder=info.isdir(),
             refusal=_tar_refusal(info),
         )
@@ -487,10 +489,14 @@ def _folder_entries(top: Path) -> Iterator[_Entry]:
             yield _Entry(
                 name,
                 status.st_size,
-                lambda path=one.path: open(path, "rb"),  # type: ignore[misc]  # noqa: PTH123, SIM115
+                partial(_open, one.path),
                 refusal=_special(status.st_mode),
             )
         waiting += reversed(deeper)
+
+
+def _open(path: str) -> IO[bytes]:
+    return Path(path).open("rb")
 
 
 def _enterable(name: str) -> bool:

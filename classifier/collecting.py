@@ -50,9 +50,14 @@ def collect_drawn(drawn: Drawn, folder: Path, facts: dict[str, Any]) -> None:
     # Only here: whoever brings pictures has no use for the drawing code.
     from classifier.sample import pictures
 
-    content = list(pictures(drawn.per_class, drawn.size, drawn.seed))
-    write_images(folder / "images.zip", content)
-    labelled = [Labelled(path, path.split("/")[0], "") for path, _ in content]
+    labelled: list[Labelled] = []
+
+    def content() -> Iterable[tuple[str, bytes]]:
+        for path, jpeg in pictures(drawn.per_class, drawn.size, drawn.seed):
+            labelled.append(Labelled(path, path.split("/")[0], ""))
+            yield path, jpeg
+
+    write_images(folder / "images.zip", content())
     _record(folder, labelled, [], facts | {"layout": "one folder per class"})
 
 

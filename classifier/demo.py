@@ -14,6 +14,12 @@ from classifier.errors import UserError
 from classifier.wording import percent
 
 FOLDER = Path(".demo")
+# What a run reads. Whatever else lies in a checkout (pictures, weights, results, documents) may be
+# large, and is nobody's business here.
+NEEDED = (
+    *(".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "params.yaml"),
+    *("classifier", "stages", "data/catalog/*.yaml"),
+)
 # Few training pictures: the small network overfits within a minute, as it does on photographs
 # within an hour, and augmentation has something to mend. Many test pictures: a calm figure.
 # VGG16's weights are random, as nothing is downloaded.
@@ -49,9 +55,16 @@ def run_demo(seed: int) -> None:
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy every file that git tracks or would track; what was in `target` is deleted."""
+    """Copy what a run needs; what was in `target` is deleted.
+
+    That is every file of NEEDED that git tracks, or would track: a new module is part of the
+    program before it is added, and what git ignores is made by the program.
+
+    Raises:
+        UserError: this is no git repository.
+    """
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *NEEDED],
         capture_output=True,
         text=True,
         check=False,
@@ -60,8 +73,7 @@ def copy_checkout(target: Path) -> None:
         raise UserError(f"the demo copies what git lists: {listed.stderr.strip()}")
     shutil.rmtree(target, ignore_errors=True)
     for name in filter(None, listed.stdout.split("\0")):
-        # An earlier run's results are no part of a copy that makes its own.
-        if Path(name).is_file() and name != "dvc.lock":
+        if Path(name).is_file():  # git also lists what was deleted since
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(name, target / name)
 

@@ -124,15 +124,16 @@ class Looks:
 def pictures(per_class: int, size: int, seed: int) -> Iterator[tuple[str, bytes]]:
     """Yield (`CLASS/NNNN.jpg`, JPEG bytes) sorted by path: `per_class` of each class, size × size.
 
-    The bytes depend on the arguments alone, and the i-th picture of a class not on `per_class`
-    (at most 9,999, for the sorting).
+    The bytes depend on the arguments alone, and the i-th picture of a class not on `per_class`.
+    Numbers have four digits, or as many as the last one needs.
     """
+    digits = max(4, len(str(per_class)))
     for label in CLASSES:
         for number in range(1, per_class + 1):
             rng = np.random.default_rng([seed, CLASSES.index(label), number])
             content = io.BytesIO()
             picture(label, size, rng).save(content, "JPEG", quality=JPEG_QUALITY)
-            yield f"{label}/{number:04d}.jpg", content.getvalue()
+            yield f"{label}/{number:0{digits}d}.jpg", content.getvalue()
 
 
 def picture(label: str, size: int, rng: np.random.Generator) -> Image.Image:

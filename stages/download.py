@@ -7,12 +7,13 @@ from typing import Any
 
 from classifier.archives import Limits
 from classifier.cache import cache_folder
-from classifier.catalog import load_dataset, load_weights
+from classifier.catalog import RemoteFile, load_dataset, load_weights
 from classifier.collecting import collect, collect_drawn
-from classifier.downloading import fetch
+from classifier.downloading import Fetched, fetch
 from classifier.errors import UserError, one_line_errors
 from classifier.files import whole
 from classifier.params import Params, load_params
+from classifier.weights import find_own, own_facts
 
 RAW = Path("data/raw")
 WEIGHTS = Path("data/weights")
@@ -21,36 +22,31 @@ WEIGHTS_CATALOGUE = Path("data/catalog/weights.yaml")
 
 def main() -> None:
     params = load_params()
-    download_weights(params)
+    weights = download_weights(params)
     source = Path(params.data.source)
     if source.suffix in (".yaml", ".yml"):
-        download_dataset(source, params)
+        download_dataset(source, params, weights)
     else:
-        facts = {"name": source.name, "source": params.data.source}
+        facts = {"name": source.name, "source": params.data.source, "weights": weights}
         collect(source, RAW, limits(params), facts)
 
 
-def download_dataset(catalogue: Path, params: Params) -> None:
-    """Fetch or draw what a catalogue file describes."""
+def download_dataset(catalogue: Path, params: Params, weights: dict[str, Any] | None) -> None:
+    """Fetch or draw what a catalogue file describes; `weights` are recorded beside it."""
     entry = load_dataset(catalogue)
     facts: dict[str, Any] = {
         "name": entry.name,
         "source": params.data.source,
         "terms": entry.terms,
         "citation": entry.citation,
+        "weights": weights,
     }
     if entry.drawn:
         collect_drawn(entry.drawn, RAW, facts)
     if not entry.file:
         return
     fetched = fetch(entry.file, cache_folder("downloads"), os.environ.get("DATA_MIRROR"))
-    facts["file"] = {
-        "name": entry.file.name,
-        "urls": entry.file.urls,
-        "bytes": fetched.bytes,
-        "sha256": fetched.sha256,
-        "note": fetched.note,
-    }
+    facts["file"] = file_facts(entry.file, fetched)
     collect(fetched.path, RAW, limits(params), facts)
 
 
@@ -60,9 +56,24 @@ def limits(params: Params) -> Limits:
     return Limits(given.files, given.file_bytes, given.total_bytes, given.ratio)
 
 
-def download_weights(params: Params) -> None:
-    """Put the weights that finetune.weights names where finetune_vgg16 looks for them."""
-    path = weights_file(params)
+def file_facts(file: RemoteFile, fetched: Fetched) -> dict[str, Any]:
+    """What is recorded of a file of the catalogue, as it was found."""
+    return {
+        "name": file.name,
+        "urls": file.urls,
+        "bytes": fetched.bytes,
+        "sha256": fetched.sha256,
+        "note": fetched.note,
+    }
+
+
+def download_weights(params: Params) -> dict[str, Any] | None:
+    """Put the weights that finetune.weights names where finetune_vgg16 looks for them.
+
+    Returns:
+        What is to be recorded of their file; None where finetune.weights is none.
+    """
+    path, facts = weights_file(params)
     # Keras tells its two formats of weights files apart by their names.
     name = "vgg16.weights.h5" if path and path.name.endswith(".weights.h5") else "vgg16.h5"
     WEIGHTS.mkdir(parents=True, exist_ok=True)
@@ -72,25 +83,29 @@ def download_weights(params: Params) -> None:
     for other in WEIGHTS.iterdir():
         if not path or other.name != name:
             other.unlink()
+    return facts
 
 
-def weights_file(params: Params) -> Path | None:
+def weights_file(params: Params) -> tuple[Path | None, dict[str, Any] | None]:
     """The file that finetune.weights names, downloaded where that is a catalogue's name."""
     weights = params.finetune.weights
     if weights == "none":
-        return None
+        return None, None
     if weights != "imagenet":
-        if not Path(weights).is_file():
+        own = find_own(weights)
+        if own is None:
             raise UserError(f"finetune.weights is {weights!r}, allowed: imagenet, none or a file")
-        return Path(weights)
+        return own, own_facts(weights, own)
     name = "imagenet" if params.finetune.head == "dense" else "imagenet_classifier"
-    file = load_weights(WEIGHTS_CATALOGUE, name).file
+    entry = load_weights(WEIGHTS_CATALOGUE, name)
     ways_on = (
-        f"set DATA_MIRROR to a folder or URL that holds {file.name}, "
+        f"set DATA_MIRROR to a folder or URL that holds {entry.file.name}, "
         "finetune.weights to the path of a weights file, or finetune.weights: none"
     )
     mirror = os.environ.get("DATA_MIRROR")
-    return fetch(file, cache_folder("downloads"), mirror, ways_on=ways_on).path
+    fetched = fetch(entry.file, cache_folder("downloads"), mirror, ways_on=ways_on)
+    facts = {"source": weights} | file_facts(entry.file, fetched)
+    return fetched.path, facts | {"terms": entry.terms, "citation": entry.citation}
 
 
 if __name__ == "__main__":

@@ -63,10 +63,8 @@ class Server:
 @contextmanager
 def serving() -> Iterator[Server]:
     """A server on a free port of this machine, until the block ends."""
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    httpd.daemon_threads = True
-    server = Server(f"http://127.0.0.1:{httpd.server_port}")
-    httpd.script = server  # type: ignore[attr-defined]
+    httpd = _Listener(("127.0.0.1", 0), _Handler)
+    server = httpd.script = Server(f"http://127.0.0.1:{httpd.server_port}")
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -78,11 +76,16 @@ def serving() -> Iterator[Server]:
         httpd.server_close()
 
 
+class _Listener(ThreadingHTTPServer):
+    script: Server
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: _Listener
 
     def do_GET(self) -> None:
-        script: Server = self.server.script  # type: ignore[attr-defined]
+        script = self.server.script
         asked = [self.headers.get(name, "") for name in ("Range", "If-Range", "If-None-Match")]
         answer = script.answer(Request(self.path, *asked))
         status, body, headers = _response(answer, *asked)

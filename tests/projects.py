@@ -100,7 +100,8 @@ class Project:
             text=True,
             start_new_session=True,
             # A shell's background job ignores Ctrl-C, and so would all that it starts: tests that
-            # send it must not depend on how they were started themselves.
+            # send it must not depend on how they were started themselves. No threads run here that
+            # PLW1509 warns of.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
@@ -121,7 +122,7 @@ class Project:
 
 
 def new_project(folder: Path, changes: dict[str, Any] = TINY) -> Project:
-    """Copy what git tracks or would track here, without results, and commit the copy.
+    """Copy what a run needs, modules that git does not track yet among it, and commit the copy.
 
     Args:
         folder: will hold checkout/ and the commands' home.
@@ -130,9 +131,6 @@ def new_project(folder: Path, changes: dict[str, Any] = TINY) -> Project:
     root = folder / "checkout"
     with contextlib.chdir(ROOT):
         copy_checkout(root)
-    for stage in STAGES:
-        for path in outputs(root, stage):
-            (root / path).unlink(missing_ok=True)
     (root / CATALOGUE).write_text(DRAWN, encoding="utf-8")
     subprocess.run(["git", "init", "--quiet", root], check=True)
     project = _configured(folder)

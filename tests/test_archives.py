@@ -271,8 +271,8 @@ def test_what_may_not_be_read_is_skipped_with_the_systems_reason(place, spool):
 
 def test_a_full_disk_is_named_with_the_folder(place, spool, monkeypatch):
     (place / "a.tar.gz").write_bytes(gzip.compress(tar_bytes()))
-    full = lambda dir: open("/dev/full", "w+b")  # noqa: E731, PTH123, SIM115
-    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    full = Path("/dev/full").open("w+b")  # noqa: SIM115 - open_members closes it
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: full)
     with (
         pytest.raises(UserError, match=f"{spool}: No space left on device"),
         open_members(place / "a.tar.gz", LIMITS, spool),

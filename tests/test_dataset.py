@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -204,3 +205,19 @@ def test_the_drawn_data_set_has_the_same_form_and_the_same_bytes_again(tmp_path)
     facts = json.loads((tmp_path / "a" / "dataset.json").read_text(encoding="utf-8"))
     assert sorted(facts["classes"].values()) == [3, 3]
     assert {row.label for row in rows} == set(facts["classes"])
+
+
+def test_drawn_pictures_are_written_as_they_are_drawn(tmp_path, monkeypatch):
+    def large(per_class, size, seed):
+        for number in range(per_class):
+            yield f"cats/{number:04d}.jpg", bytes(10**6)
+
+    monkeypatch.setattr("classifier.sample.pictures", large)
+    tracemalloc.start()
+    try:
+        collect_drawn(Drawn(per_class=50, size=16, seed=1), tmp_path, FACTS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "images.zip").stat().st_size > 50 * 10**6
+    assert peak < 10 * 10**6

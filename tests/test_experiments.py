@@ -2,6 +2,7 @@ import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from scipy.stats import t as student
@@ -36,7 +37,7 @@ stages:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
     root = tmp_path_factory.mktemp("repository")
-    folder = os.path.dirname(sys.executable)  # noqa: PTH120
+    folder = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
     def do(*command, ok=True):

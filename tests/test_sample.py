@@ -27,6 +27,14 @@ def test_paths_are_sorted_and_numbered_within_their_class(few):
     assert list(few) == sorted(few)
 
 
+@pytest.mark.parametrize(
+    ("per_class", "first"),
+    [(9_999, "cats/0001.jpg"), (10_000, "cats/00001.jpg"), (100_000, "cats/000001.jpg")],
+)
+def test_numbers_are_as_long_as_the_last_of_them_and_so_sorted(per_class, first):
+    assert next(pictures(per_class, size=24, seed=1))[0] == first
+
+
 def test_a_second_drawing_gives_the_same_bytes(few):
     assert dict(pictures(per_class=12, size=64, seed=1)) == few
 
@@ -78,8 +86,8 @@ def test_size_changes_the_resolution_and_not_the_scene():
 
 
 def test_pictures_are_drawn_as_they_are_asked_for():
-    endless = pictures(per_class=9_999, size=24, seed=1)
-    assert [path for path, _ in islice(endless, 2)] == ["cats/0001.jpg", "cats/0002.jpg"]
+    endless = pictures(per_class=100_000, size=24, seed=1)
+    assert [path for path, _ in islice(endless, 2)] == ["cats/000001.jpg", "cats/000002.jpg"]
 
 
 def test_light_and_colour_alone_do_not_tell_the_classes_apart():

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-ROOT = os.getcwd() + os.sep  # noqa: PTH109 - pathlib opens no files, but this runs in every stage
+# Names are text throughout: hear() is told of every file, and a Path costs as much as opening it.
+ROOT = os.getcwd() + os.sep  # noqa: PTH109 - see above
 # What gives away all values of a section at once.
 WHOLE = {"__dict__", "__iter__", "model_dump", "model_dump_json", "__pydantic_serializer__"}
 
@@ -41,11 +42,11 @@ class Recorder(MetaPathFinder):
         if not isinstance(path, str | bytes) or (flags or 0) & (os.O_WRONLY | os.O_RDWR):
             return
         name = os.fsdecode(path)
-        if not os.path.isabs(name):  # noqa: PTH117
+        if not os.path.isabs(name):  # noqa: PTH117 - see ROOT
             name = ROOT + name
         if mode and set(mode) & set("wax+"):
             return
-        if name.startswith(ROOT) and os.path.isfile(name):  # noqa: PTH113
+        if name.startswith(ROOT) and os.path.isfile(name):  # noqa: PTH113 - see ROOT
             self.write("opened", name.removeprefix(ROOT))
 
     def at_end(self) -> None:
@@ -66,6 +67,7 @@ class Recorder(MetaPathFinder):
                 execute(module)
                 self.listen(module)
 
+            # Of this one loader, so that the module is found and compiled as ever.
             spec.loader.exec_module = listened  # type: ignore[method-assign]
         return spec
 

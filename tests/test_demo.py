@@ -1,0 +1,91 @@
+"""What the demo copies: all that a run reads, new modules too, and nothing that lies beside it."""
+
+import contextlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from classifier.demo import copy_checkout
+from classifier.errors import UserError
+from tests.projects import ROOT, STAGES, dependencies, outputs
+
+TRACKED = {
+    ".gitignore": "__pycache__/\n/data/raw/\n",
+    ".dvc/config": "",
+    "README.md": "",
+    "classifier/one.py": "",
+    "classifier/removed.py": "",
+    "data/catalog/sample.yaml": "",
+    "dvc.lock": "",
+    "dvc.yaml": "",
+    "metrics/evaluate.json": "",
+    "params.yaml": "",
+    "pictures-in-git/cats/1.jpg": "a picture",
+    "stages/download.py": "",
+}
+UNTRACKED = {
+    "classifier/__pycache__/one.pyc": "",
+    "classifier/new.py": "",
+    "data/catalog/birds.zip": "pictures beside their catalogue file",
+    "data/catalog/birds.yaml": "",
+    "data/raw/images.zip": "",
+    "my pictures/dogs/1.jpg": "a picture",
+    "my.weights.h5": "weights",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """A working directory that git tracks some of."""
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    write(TRACKED)
+    subprocess.run(["git", "add", "--all"], check=True)
+    write(UNTRACKED)
+    Path("classifier/removed.py").unlink()
+    return tmp_path
+
+
+def write(files: dict[str, str]) -> None:
+    for name, content in files.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(content, encoding="utf-8")
+
+
+def files_in(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_what_a_run_reads_is_copied_and_nothing_else(checkout):
+    write({".demo/left/by/another/run": ""})
+    copy_checkout(Path(".demo"))
+    assert files_in(Path(".demo")) == {
+        ".dvc/config",
+        ".gitignore",
+        "classifier/new.py",
+        "classifier/one.py",
+        "data/catalog/birds.yaml",
+        "data/catalog/sample.yaml",
+        "dvc.yaml",
+        "params.yaml",
+        "stages/download.py",
+    }
+
+
+def test_a_copy_of_this_checkout_lacks_nothing_that_a_stage_depends_on(tmp_path):
+    with contextlib.chdir(ROOT):
+        copy_checkout(tmp_path / "copy")
+    copied = files_in(tmp_path / "copy")
+    made = {path for stage in STAGES for path in outputs(ROOT, stage)}
+    assert {path for stage in STAGES for path in dependencies(stage)} <= copied | made
+    assert not copied & made
+    assert {"dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore", ".gitignore"} <= copied
+    assert {path.relative_to(ROOT).as_posix() for path in ROOT.glob(".dvc/plots/*")} <= copied
+
+
+def test_without_git_it_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(UserError, match=r"^the demo copies what git lists: [^\n]*$"):
+        copy_checkout(Path(".demo"))
