@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import cv2
 import imagehash
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ class Row:
 def facts(data: bytes, picture: Picture) -> Facts:
     """The facts of a picture, from its file's bytes and its decoded pixels."""
     grey = Image.fromarray(picture.pixels).convert("L")
-    levels = np.asarray(grey).astype(np.int16)
+    levels = np.asarray(grey)
     # phash's own Lanczos resizing of the whole picture would be half of the cost; after a first
     # shrinking by averages it finds the same pairs.
     bits = imagehash.phash(grey.reduce(max(1, min(grey.size) // 64))).hash
@@ -91,12 +92,13 @@ def facts(data: bytes, picture: Picture) -> Facts:
     )
 
 
-def _sharpness(levels: NDArray[np.int16]) -> float:
+def _sharpness(levels: NDArray[np.uint8]) -> float:
     """The variance of the Laplacian of grey levels [h, w]; 0 where there is no inner pixel."""
     if min(levels.shape) < 3:
         return 0.0
-    laplacian = levels[1:-1, :-2] + levels[1:-1, 2:] + levels[:-2, 1:-1] + levels[2:, 1:-1]
-    return float((laplacian - 4 * levels[1:-1, 1:-1]).var())
+    # Half the time of numpy's, which was a quarter of what is spent on a picture's facts.
+    laplacian = cv2.Laplacian(levels, cv2.CV_16S, ksize=1)[1:-1, 1:-1]
+    return float(cv2.meanStdDev(laplacian)[1].item() ** 2)
 
 
 def exact_duplicates(sha256s: Sequence[str]) -> list[list[int]]:
