@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup setup-dev demo repro test fuzz lint lock bench bench-size bench-whole
+.PHONY: help setup setup-dev demo repro test fuzz lint check-lock lock bench bench-size bench-whole
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ lint: setup-dev  ## Lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check-lock: setup  ## Whether dvc.lock is what the code and params.yaml make
+	.ci/check-lock
 
 lock:  ## Resolve requirements*.in anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.in -o requirements.txt

@@ -1,4 +1,4 @@
-"""python -m classifier: check params.yaml, compare experiments, classify pictures, run the demo.
+"""python -m classifier: check params.yaml, compare experiments, draw curves, classify, demo.
 
 Each command imports what it needs: `check` must answer in under a second.
 """
@@ -43,6 +43,9 @@ def parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=compare)
 
+    command = commands.add_parser("curves", help="learning curves as Markdown with Mermaid charts")
+    command.set_defaults(run=curves)
+
     command = commands.add_parser("predict", help="classify pictures")
     command.add_argument(
         "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, folder or archive"
@@ -71,6 +74,12 @@ def compare(options: argparse.Namespace) -> None:
     prefixes = options.prefix_a, options.prefix_b
     a, b = (experiments.gather(prefix, commits=options.commits) for prefix in prefixes)
     print(experiments.table(prefixes, (a, b), experiments.compare(a, b, options.metric)))
+
+
+def curves(options: argparse.Namespace) -> None:
+    from classifier.summary import learning_curves
+
+    print(learning_curves(Path("plots/curves")), end="")
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -139,6 +139,17 @@ def new_project(folder: Path, changes: dict[str, Any] = TINY) -> Project:
     return project
 
 
+def pretend(project: Project, stage: str) -> None:
+    """Make DVC believe that a stage has run: text stands for each file that it reads or makes."""
+    for path in {*dependencies(stage), *outputs(project.root, stage)}:
+        file = project.root / path
+        if not file.exists():
+            file = file if file.suffix else file / "file"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"stands for {path}", encoding="utf-8")
+    project.dvc("commit", "--force", stage)
+
+
 def _configured(folder: Path) -> Project:
     home = folder / "home"
     home.mkdir(parents=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Project, dependencies, new_project, outputs
+from tests.projects import Project, new_project, pretend
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("artifacts")]
 MODEL = "data/models/vgg16.keras"
@@ -16,12 +16,7 @@ def published(tmp_path_factory) -> Project:
     """A project whose model is committed, and pushed to a DVC remote."""
     folder = tmp_path_factory.mktemp("published")
     project = new_project(folder)
-    for path in {*dependencies("finetune_vgg16"), *outputs(project.root, "finetune_vgg16")}:
-        file = project.root / path
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"stands for {path}", encoding="utf-8")
-    project.dvc("commit", "--force", "finetune_vgg16")
+    pretend(project, "finetune_vgg16")
     project.dvc("remote", "add", "--default", "storage", str(folder / "storage"))
     project.dvc("push", MODEL)
     project.commit()
