@@ -185,27 +185,6 @@ def numbered(paths: Sequence[str], ranges: dict[str, str]) -> list[str]:
     return splits
 
 
-def without_leaks(splits: Sequence[str], groups: Sequence[int]) -> list[str]:
-    """Leave out of training what has a group member in validation or test.
-
-    Args:
-        splits: of each picture.
-        groups: of each picture; near-duplicates have one group.
-
-    Returns:
-        The split of each picture; empty for one that is left out.
-    """
-    held_out = {
-        group
-        for split, group in zip(splits, groups, strict=True)
-        if split in ("validation", "test")
-    }
-    return [
-        "" if split == "train" and group in held_out else split
-        for split, group in zip(splits, groups, strict=True)
-    ]
-
-
 def check_complete(splits: Sequence[str], labels: Sequence[str]) -> None:
     """Refuse a split that lacks a class: nothing could be learned or said about it.
 

@@ -16,7 +16,6 @@ from classifier.splits import (
     predefined,
     random,
     read_split,
-    without_leaks,
     write_split,
 )
 
@@ -237,12 +236,6 @@ def test_the_reference_ranges_hold_2500_pictures_of_each_class():
 
 
 # what concerns all methods
-
-
-def test_pictures_like_those_held_out_leave_training():
-    splits = ["train", "train", "validation", "test", "train", ""]
-    groups = [0, 1, 1, 2, 2, 3]
-    assert without_leaks(splits, groups) == ["train", "", "validation", "test", "", ""]
 
 
 def test_a_class_that_a_split_lacks_is_refused_in_one_line():
