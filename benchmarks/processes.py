@@ -28,6 +28,9 @@ def environment(side: str) -> dict[str, str]:
         if key != "TF_ENABLE_ONEDNN_OPTS" and not key.startswith("DVC_")
     }
     variables["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), variables["PATH"]])
+    # They run in a copy of the checkout, which has no benchmarks: its own code comes first.
+    paths = [str(Path(__file__).parents[1]), variables.get("PYTHONPATH", "")]
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     # Both sides' processes are alive at the same time: neither may take a GPU's memory whole.
     variables |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     if side == "ours" and "DATA_MIRROR" in variables and "://" not in variables["DATA_MIRROR"]:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from classifier.wording import counted
+
 NAMED = 12  # paths that a finding shows at most
 REASONS = 8  # why files were left out, named one by one
 
@@ -41,12 +43,14 @@ def in_words(quality: dict[str, Any]) -> str:
     lines = []
     for part in ("train", "validation", "test"):
         counts = ", ".join(f"{one[part]:,} {label}" for label, one in classes.items())
-        lines.append(f"{part}: {sum(one[part] for one in classes.values()):,} pictures: {counts}")
+        pictures = counted(sum(one[part] for one in classes.values()), "picture")
+        lines.append(f"{part}: {pictures}: {counts}")
     left_out = sum(one.get("left_out", 0) for one in classes.values())
     near = quality["near_duplicates"]
     lines.append(
         f"in no split: {left_out:,}; rejected: {quality['rejected']['images']:,}; "
-        f"near-duplicates: {near['pairs']:,} pairs, {near['pairs_across_splits']:,} across splits"
+        f"near-duplicates: {counted(near['pairs'], 'pair')}, "
+        f"{near['pairs_across_splits']:,} across splits"
     )
     return "\n".join(lines)
 
@@ -83,7 +87,8 @@ def _near(near: dict[str, Any], drop_leaks: bool) -> Iterator[Finding]:
         yield Finding("No two pictures look nearly the same.")
         return
     between = near["pairs_between"]
-    text = f"{_count(near['pairs'], 'pair', 'pairs')} of pictures look nearly the same"
+    number = _count(near["pairs"], "pair of pictures looks", "pairs of pictures look")
+    text = f"{number} nearly the same"
     if count := between["train-test"]:
         text += f"; {_pairs_lie(count)} in training and test: a model is tested on what it has "
         text += "all but seen"

@@ -47,13 +47,13 @@ REMEDY = "split.drop_leaks: true leaves the training pictures of these out"
 
 @pytest.mark.parametrize("parts", CLAIMS)
 def test_of_a_pair_across_splits_only_what_is_true_is_said(parts):
-    text = sentence("look nearly the same", found(parts))
+    text = sentence("nearly the same", found(parts))
     assert [claim for claim in CLAIMS.values() if claim in text] == [CLAIMS[parts]]
     assert (REMEDY in text) == ("train" in parts)  # it would change nothing about the others
 
 
 def test_the_three_kinds_of_pairs_across_splits_are_counted_apart():
-    text = sentence("look nearly the same", found(TRAIN_TEST, TRAIN_TEST, VALIDATION_TEST))
+    text = sentence("nearly the same", found(TRAIN_TEST, TRAIN_TEST, VALIDATION_TEST))
     assert text.startswith("3 pairs of pictures look nearly the same; 2 pairs lie in training and")
     assert CLAIMS[VALIDATION_TEST] in text
     assert CLAIMS[TRAIN_VALIDATION] not in text
@@ -61,7 +61,7 @@ def test_the_three_kinds_of_pairs_across_splits_are_counted_apart():
 
 def test_with_leaks_dropped_a_pair_of_validation_and_test_stays_and_that_is_said():
     all_found = found(VALIDATION_TEST, drop_leaks=True)
-    text = sentence("look nearly the same", all_found)
+    text = sentence("nearly the same", all_found)
     assert f"{CLAIMS[VALIDATION_TEST]} (split.drop_leaks leaves out training pictures only)" in text
     assert all_found[0].text == text and all_found[0].serious
 
@@ -89,8 +89,8 @@ def test_the_log_counts_every_pair():
     rows = [Row(f"{k}.jpg", "cat", part, facts(k, 7)) for k, part in enumerate(("", *PARTS))]
     words = in_words(report(rows, near_duplicates(np.full(4, 7, np.uint64)))).splitlines()
     assert words == [
-        "train: 1 pictures: 1 cat",
-        "validation: 1 pictures: 1 cat",
-        "test: 1 pictures: 1 cat",
+        "train: 1 picture: 1 cat",
+        "validation: 1 picture: 1 cat",
+        "test: 1 picture: 1 cat",
         "in no split: 1; rejected: 0; near-duplicates: 6 pairs, 3 across splits",
     ]
