@@ -85,7 +85,8 @@ def curves(options: argparse.Namespace) -> None:
 def predict(options: argparse.Namespace) -> None:
     from classifier import prediction
 
-    # A file may have any name; the same bytes come out.
+    # A file may have any name; the same bytes come out. Typeshed takes stdout for any TextIO, which
+    # need not have this method; the interpreter's own has it.
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     predictions = prediction.predict(
         options.pictures, options.model, load_params(), prediction.complain_to_stderr

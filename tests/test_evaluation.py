@@ -145,7 +145,7 @@ def test_temperature_and_calibrated_figures_follow_from_the_predictions(judged, 
 def test_the_threshold_follows_from_the_predictions(judged, model, goal):
     splits, seen, _, folder = judged
     if len(splits["test"].classes) > 2:
-        pytest.skip("of two classes only")
+        pytest.skip("a threshold is for two classes: with more, the highest score decides")
     found = evaluation.all_details(splits, seen, goal)["models"][model]["threshold"]
     labels, scores, _, _ = recomputed(folder, model, "validation")
     levels = sorted(set(scores[:, 1]))

@@ -131,7 +131,9 @@ def test_the_measurement_times_a_convolution_in_its_precision(monkeypatch):
     assert len(computed) > 1  # the first one does not count
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="asks TensorFlow")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="pretends to be TensorFlow with GPUs"
+)
 @pytest.mark.parametrize(
     ("gpus", "details", "capability"),
     [

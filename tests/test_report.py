@@ -415,8 +415,8 @@ OVERFLOWING = """() => [...document.querySelectorAll('td, th, td small, th small
 @pytest.fixture(scope="module")
 def browser():
     if not CHROMIUM.exists():
-        pytest.skip(f"no {CHROMIUM}")
-    playwright = pytest.importorskip("playwright.sync_api")
+        pytest.skip(f"there is no {CHROMIUM} to open the page in; .ci/run installs it")
+    playwright = pytest.importorskip("playwright.sync_api", reason="it drives Chromium")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield browser

@@ -176,7 +176,8 @@ def slow_scan(folder, members, lots):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        # A shell's background job ignores Ctrl-C, and so would all that it starts.
+        # A shell's background job ignores Ctrl-C, and so would all that it starts. No threads run
+        # here that PLW1509 warns of.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     until = time.monotonic() + 120

@@ -354,7 +354,7 @@ def test_the_order_of_the_paths_has_no_part_in_it():
 def test_the_mirrors_archives_are_recognised(name, layout, counts, tmp_path):
     path = Path(MIRROR) / name
     if not MIRROR or not path.exists():
-        pytest.skip(f"DATA_MIRROR is no folder with {name}")
+        pytest.skip(f"{name} is too large for git: DATA_MIRROR names no folder with it")
     with (
         zipfile.ZipFile(path) as archive,
         open_members(path, MIRROR_LIMITS, tmp_path) as members,

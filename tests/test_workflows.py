@@ -1,6 +1,5 @@
 """What cannot run here of GitHub's workflows: their schema, and the commands of their steps."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -40,8 +39,6 @@ def scripts(name: str) -> dict[str, str]:
 
 
 def test_the_workflows_fit_githubs_schema():
-    if importlib.util.find_spec("check_jsonschema") is None:
-        pytest.skip("check-jsonschema is not installed: make setup-dev")
     schema = ("--builtin-schema", "vendor.github-workflows")
     done = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", *schema, *WORKFLOWS],

@@ -67,7 +67,8 @@ class Recorder(MetaPathFinder):
                 execute(module)
                 self.listen(module)
 
-            # Of this one loader, so that the module is found and compiled as ever.
+            # Of this one loader, so that the module is found and compiled as ever; mypy forbids
+            # what is meant here, to put another function in a method's place.
             spec.loader.exec_module = listened  # type: ignore[method-assign]
         return spec
 
