@@ -78,4 +78,4 @@ def _record(
     by_class = ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items()))
     print(f"{facts['name']}: {facts['layout']}; {len(pictures):,} pictures: {by_class}")
     if skipped:
-        print(f"{len(skipped):,} other files left out; data/splits/rejected.csv lists them")
+        print(f"{len(skipped):,} left out; data/splits/rejected.csv says why")

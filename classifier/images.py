@@ -311,7 +311,8 @@ def _reason(kind: str, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"{kind} too large for the memory of this machine"
     message = " ".join(str(error).split())
-    if "truncated" in message.lower():
+    # The latter is what Python's struct says, and Pillow hands on, where a header ends too early.
+    if "truncated" in message.lower() or "requires a buffer of at least" in message:
         return f"truncated {kind}"
     if not isinstance(error, OSError | SyntaxError | ValueError) or not message:
         message = type(error).__name__

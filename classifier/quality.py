@@ -86,7 +86,7 @@ def facts(data: bytes, picture: Picture) -> Facts:
         height=picture.height,
         format=picture.format,
         mode=picture.mode,
-        brightness=round(float(levels.mean()), 3),
+        brightness=round(cv2.mean(levels)[0], 3),
         sharpness=round(_sharpness(levels), 3),
         hash=int.from_bytes(np.packbits(bits).tobytes(), "big"),
     )

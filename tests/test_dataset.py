@@ -154,7 +154,7 @@ def test_what_is_left_out_is_listed_with_its_reason(tmp_path, capsys):
     assert paths == sorted(PICTURES)
     assert facts["classes"] == {"cats": 3, "dogs": 2}
     out = capsys.readouterr().out
-    assert "3 other files left out; data/splits/rejected.csv lists them" in out
+    assert "3 left out; data/splits/rejected.csv says why" in out
 
 
 def test_a_picture_found_damaged_while_it_is_read_is_in_neither_file(tmp_path):

@@ -515,6 +515,11 @@ def test_a_truncated_jpeg_and_png_say_so():
     assert reason(WHOLE["PNG"][:-3000]) == "truncated PNG"
 
 
+@pytest.mark.parametrize("kind, length", [("PNG", 8), ("PNG", 33), ("BMP", 16), ("GIF", 7)])
+def test_a_file_that_ends_within_its_header_is_truncated(kind, length):
+    assert reason(WHOLE[kind][:length]) == f"truncated {kind}"
+
+
 SIGNATURES = {
     "JPEG": b"\xff\xd8\xff",
     "PNG": b"\x89PNG\r\n\x1a\n",

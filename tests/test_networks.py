@@ -1,12 +1,14 @@
 """The networks have the published sizes; a block's fast form computes what the plain one does."""
 
 import types
+from functools import partial
 from typing import get_args
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 from keras.applications.vgg16 import preprocess_input
 
 from classifier import params
@@ -18,6 +20,7 @@ from classifier.networks import (
     cnn5,
     cut,
     loss_for,
+    output_unit,
     plain_block,
     pooled_block,
     vgg16,
@@ -71,6 +74,53 @@ def test_the_smallest_input_builds_and_a_pixel_less_does_not(arch, block):
 def test_every_network_can_be_chosen_and_has_its_smallest_input():
     allowed = set(get_args(params.Train.model_fields["arch"].annotation))
     assert allowed == set(NETWORKS) == set(params.SMALLEST_INPUT)
+
+
+# Networks of other tutorials, as somebody who adds one would write them: some lines each.
+
+
+def same_padding(filters):
+    for number, count in enumerate(filters, start=1):
+        yield layers.Conv2D(count, 3, padding="same", activation="relu", name=f"conv{number}")
+        yield layers.MaxPooling2D(name=f"pool{number}")
+
+
+def cnn3(image_size, classes, dropout=0.0, block=plain_block, units=512):
+    return keras.Sequential(
+        [
+            keras.Input((image_size, image_size, 3), dtype="uint8"),
+            layers.Rescaling(1 / 255),
+            *same_padding([16, 32, 64]),
+            layers.Flatten(),
+            layers.Dense(units, activation="relu"),
+            *([layers.Dropout(dropout)] if dropout else []),
+            output_unit(classes),
+        ]
+    )
+
+
+def cnn2(image_size, classes, dropout=0.0, block=plain_block):
+    return keras.Sequential(
+        [
+            keras.Input((image_size, image_size, 3), dtype="uint8"),
+            vgg16_preprocessing(image_size),
+            *same_padding([32, 64]),
+            layers.Flatten(),
+            layers.Dense(classes, activation="softmax", dtype="float32"),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "build, size, classes, parameters",
+    [
+        (cnn3, 150, 2, 10_641_441),
+        (partial(cnn3, units=128), 180, 5, 3_989_285),
+        (cnn2, 224, 2, 420_802),
+    ],
+)
+def test_a_network_of_another_tutorial_takes_a_few_lines(build, size, classes, parameters):
+    assert build(size, classes).count_params() == parameters
 
 
 def test_vgg16s_base_has_14714688_parameters(small_vgg16):

@@ -20,7 +20,8 @@ from classifier.augmentation import Augmentation
 from classifier.batches import Batches
 from classifier.errors import UserError
 from classifier.from_scratch import train_from_scratch
-from classifier.splits import write_split
+from classifier.networks import NETWORKS, Network
+from classifier.splits import read_split, write_split
 from classifier.training import CURVE, Recipe, checkpoint_path, fit, start, write_curve
 
 ROOT = Path(__file__).parents[1]
@@ -448,6 +449,26 @@ def test_a_model_trained_in_bfloat16_is_saved_in_float32(tmp_path):
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     assert {str(weights.dtype) for weights in model.weights} == {"float32"}
     assert keras.config.dtype_policy().name == "mixed_bfloat16"
+
+
+def test_a_registered_network_trains_whatever_layers_it_is_made_of(tmp_path, monkeypatch):
+    """As one without the registry's blocks, with a softmax output for its two classes."""
+
+    def build(image_size, classes, dropout, block):
+        images = keras.Input((image_size, image_size, 3), dtype="uint8")
+        scaled = keras.layers.Rescaling(1 / 255)(images)
+        pooled = keras.layers.GlobalAveragePooling2D()(scaled)
+        return keras.Model(images, keras.layers.Dense(classes, activation="softmax")(pooled))
+
+    monkeypatch.setitem(NETWORKS, "mean_colour", Network(build, smallest=1))
+    made_splits(tmp_path, 8)
+    recipe = Recipe("adam", 0.1, epochs=20)
+    train_from_scratch("m", "mean_colour", recipe, batch_size=8, seed=1, precision="float32")
+    model = keras.saving.load_model("data/models/m.keras")
+    validation = read_split("validation")
+    found = model.predict(validation.images[:], verbose=0)
+    assert found.shape == (12, 2)
+    assert (found.argmax(axis=1) == validation.labels).mean() > 0.9
 
 
 # the checkpoint's name
