@@ -6,6 +6,7 @@ from classifier.augmentation import Augmentation, augment
 from classifier.batches import Batches
 from classifier.models import in_float32
 from classifier.networks import NETWORKS, plain_block, pooled_block
+from classifier.resident import fit_resident, fits
 from classifier.results import write_results
 from classifier.splits import read_split
 from classifier.training import Recipe, checkpoint_path, fit, start
@@ -40,8 +41,6 @@ def train_from_scratch(
     build = partial(NETWORKS[arch].build, image_size, classes, dropout)
     arithmetic_bound = chosen.device == "cpu" and chosen.policy == "float32"
     model = build(pooled_block if arithmetic_bound else plain_block)
-    prepare = (lambda images, rng: augment(images, augmentation, rng)) if augmentation else None
-    batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare)
     checkpoint = checkpoint_path(
         [model],
         data=[train.digest, validation.digest],
@@ -54,13 +53,22 @@ def train_from_scratch(
             validation.labels.tolist(),
         ),
     )
-    history = fit(
-        model,
-        batches,
-        Batches([validation.images], validation.labels, batch_size),
-        recipe,
-        checkpoint,
-    )
+    if chosen.device == "gpu" and fits(train, validation):
+        history = fit_resident(
+            model,
+            train,
+            validation,
+            recipe,
+            checkpoint,
+            batch_size=batch_size,
+            seed=seed,
+            augmentation=augmentation,
+        )
+    else:
+        prepare = (lambda images, rng: augment(images, augmentation, rng)) if augmentation else None
+        batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare)
+        held_out = Batches([validation.images], validation.labels, batch_size)
+        history = fit(model, batches, held_out, recipe, checkpoint)
     plain = in_float32(model, partial(build, plain_block))
     write_results(name, plain, train.classes, history, chosen)
     checkpoint.unlink(missing_ok=True)  # an equal training beside this one may have been first

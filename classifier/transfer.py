@@ -12,6 +12,7 @@ from classifier.batches import Batches, Prepare
 from classifier.features import frozen_features
 from classifier.models import in_float32
 from classifier.networks import block_end, cut, vgg16, vgg16_classifier
+from classifier.resident import fit_resident, fits
 from classifier.results import write_results
 from classifier.splits import Split, read_split
 from classifier.training import History, Recipe, checkpoint_path, fit, start
@@ -78,7 +79,7 @@ def finetune_vgg16(
         return vgg16(image_size, classes, weights_file, dense_units=dense_units, dropout=dropout)
 
     model = accelerated(build(file), len(train) + len(validation))
-    run = _Run(train, validation, batch_size, seed, [])
+    run = _Run(train, validation, batch_size, seed, chosen.device, [])
 
     def recipe(phase: Phase) -> Recipe:
         return Recipe(optimizer, phase.learning_rate, phase.epochs, class_weight)
@@ -100,6 +101,7 @@ class _Run:
     validation: Split
     batch_size: int
     seed: int
+    device: str
     checkpoints: list[Path]
 
     def head(self, model: keras.Sequential, cut_at: str, recipe: Recipe) -> History:
@@ -107,7 +109,8 @@ class _Run:
         frozen, trained = cut(model, cut_at)
         features = frozen_features(frozen, self.train)
         batches = Batches([features], self.train.labels, self.batch_size, seed=self.seed)
-        return self._fit(frozen, trained, batches, recipe, drawn=None)
+        checkpoint = self._checkpoint(frozen, trained, recipe, drawn=None)
+        return fit(trained, batches, self._held_out(frozen), recipe, checkpoint)
 
     def blocks(
         self,
@@ -119,17 +122,32 @@ class _Run:
         views: int | None,
     ) -> None:
         """Train the last blocks too, adding to `history`; if no epoch was better, undo it."""
+        train, validation = self.train, self.validation
         best_of_head = history.rows[history.best]["validation_loss"]
         weights_of_head = model.get_weights()
         frozen, trained = cut(model, cut_at)
-        batches = Batches(
-            self._inputs(frozen, augmentation, views),
-            self.train.labels,
-            self.batch_size,
-            seed=self.seed,
-            prepare=_fresh_views(frozen, augmentation) if augmentation and not views else None,
-        )
-        later = self._fit(frozen, trained, batches, recipe, drawn=(augmentation, views))
+        checkpoint = self._checkpoint(frozen, trained, recipe, drawn=(augmentation, views))
+        if augmentation and not views and self.device == "gpu" and fits(train, validation):
+            frozen.trainable = False
+            later = fit_resident(
+                keras.Sequential([frozen, trained]),
+                train,
+                validation,
+                recipe,
+                checkpoint,
+                batch_size=self.batch_size,
+                seed=self.seed,
+                augmentation=augmentation,
+            )
+        else:
+            batches = Batches(
+                self._inputs(frozen, augmentation, views),
+                train.labels,
+                self.batch_size,
+                seed=self.seed,
+                prepare=_fresh_views(frozen, augmentation) if augmentation and not views else None,
+            )
+            later = fit(trained, batches, self._held_out(frozen), recipe, checkpoint)
         before = len(history.rows)
         history.rows += [row | {"epoch": row["epoch"] + before} for row in later.rows]
         if later.rows[later.best]["validation_loss"] < best_of_head:
@@ -151,14 +169,9 @@ class _Run:
             for view in range(views)
         ]
 
-    def _fit(
-        self,
-        frozen: keras.Sequential,
-        trained: keras.Sequential,
-        batches: Batches,
-        recipe: Recipe,
-        drawn: object,
-    ) -> History:
+    def _checkpoint(
+        self, frozen: keras.Sequential, trained: keras.Sequential, recipe: Recipe, drawn: object
+    ) -> Path:
         checkpoint = checkpoint_path(
             [frozen, trained],
             data=[self.train.digest, self.validation.digest],
@@ -172,14 +185,11 @@ class _Run:
             ),
         )
         self.checkpoints.append(checkpoint)
-        validation = frozen_features(frozen, self.validation)
-        return fit(
-            trained,
-            batches,
-            Batches([validation], self.validation.labels, self.batch_size),
-            recipe,
-            checkpoint,
-        )
+        return checkpoint
+
+    def _held_out(self, frozen: keras.Sequential) -> Batches:
+        features = frozen_features(frozen, self.validation)
+        return Batches([features], self.validation.labels, self.batch_size)
 
 
 def _fresh_views(frozen: keras.Sequential, augmentation: Augmentation) -> Prepare:

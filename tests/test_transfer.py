@@ -1,6 +1,7 @@
 """The head first, then the last blocks with it, and of the rest nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from classifier.augmentation import Augmentation, augment
 from classifier.errors import UserError
 from classifier.networks import vgg16, vgg16_classifier
 from classifier.params import load_params
+from classifier.resident import fit_resident
 from classifier.training import start
 from classifier.transfer import Phase, finetune_vgg16
 from stages.download import download_weights
@@ -125,6 +127,28 @@ def test_as_many_blocks_are_trained_as_asked_for(tmp_path, small, unfreeze):
         assert unfreeze == 0
         assert blocks == set()
     assert changed - blocks == {"dense", "output"}
+
+
+def test_on_a_gpu_the_same_pictures_train_the_same_layers(tmp_path, small, monkeypatch):
+    """Computed on the CPU: what differs is where pictures are augmented and pass frozen layers."""
+    made_splits(tmp_path, SIZE, train=16, validation=8)
+    settings = {"block_phase": Phase(3, 3e-5), "dropout": 0.0, "optimizer": "sgd"}
+    finetuned(**settings)
+    expected = curve()
+    fed = []
+
+    def fit_as_well(*args, **kwargs):
+        fed.append(args)
+        return fit_resident(*args, **kwargs)
+
+    monkeypatch.setattr(transfer, "fit_resident", fit_as_well)
+    monkeypatch.setattr(transfer, "start", lambda *args: replace(start(*args), device="gpu"))
+    finetuned(**settings)
+    assert len(fed) == 1
+    assert [row["epoch"] for row in curve()] == [row["epoch"] for row in expected]
+    for row, other in zip(curve(), expected, strict=True):
+        assert row == pytest.approx(other, rel=1e-3)
+    assert not {name for name in changed_layers(untrained(0.0)) if name.startswith("block1")}
 
 
 def test_a_block_that_vgg16_lacks_is_refused(tmp_path, small):
