@@ -25,6 +25,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -189,19 +190,37 @@ def _decode(
     width, height = picture.size
     kind, mode = picture.format or "", picture.mode
     _check_pixels(width, height, max_pixels)
+    # Pillow turns a TIFF while it loads it, and its header's size is already the turned one.
+    orientation = 1 if kind == "TIFF" else _orientation(picture)
     if isinstance(picture, JpegImageFile):
         picture.draft(None, _least_size(width, height, size, resize))
+        pixels = _of_plain_jpeg(data, picture) if orientation == 1 else None
+        if pixels is not None:
+            return Picture(_resized(pixels, size, resize), width, height, kind, mode)
     with _libtiff_silent() if kind == "TIFF" else nullcontext():
         picture.load()
-    # Pillow turns a TIFF while it loads it, and its header's size is already the turned one.
-    if kind != "TIFF":
-        orientation = _orientation(picture)
-        if orientation in _ORIENTATIONS:
-            picture = picture.transpose(_ORIENTATIONS[orientation])
-        if orientation in _SIDEWAYS:
-            width, height = height, width
-    pixels = _resized(_plain(picture, kind), size, resize)
-    return Picture(pixels, width, height, kind, mode)
+    if orientation in _ORIENTATIONS:
+        picture = picture.transpose(_ORIENTATIONS[orientation])
+    if orientation in _SIDEWAYS:
+        width, height = height, width
+    pixels = np.asarray(_plain(picture, kind).convert("RGB"))
+    return Picture(_resized(pixels, size, resize), width, height, kind, mode)
+
+
+def _of_plain_jpeg(data: bytes, picture: JpegImageFile) -> NDArray[np.uint8] | None:
+    """What Pillow would load of a colour JPEG, uint8 [h, w, 3], in three fifths of its time.
+
+    None where the file is unusual or damaged in the least: then it is Pillow that says what is
+    wrong with it, or shows it all the same.
+    """
+    if picture.mode != "RGB":
+        return None
+    width, height = picture.size  # after the draft: reduced by 1, 2, 4 or 8
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+    except ValueError:
+        return None
+    return pixels if pixels.shape == (height, width, 3) else None
 
 
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -254,34 +273,32 @@ def _plain(picture: Image.Image, kind: str) -> Image.Image:
     return picture.convert("L" if picture.mode == "1" else "RGB")
 
 
-def _resized(picture: Image.Image, size: int, resize: str) -> NDArray[np.uint8]:
-    """The picture as uint8 [size, size, 3]."""
-    width, height = picture.size
+def _resized(pixels: NDArray[np.uint8], size: int, resize: str) -> NDArray[np.uint8]:
+    """The picture [h, w, 3] as uint8 [size, size, 3]."""
+    height, width, _ = pixels.shape
     if resize == "pad":
         inner = _least_size(width, height, size, resize)
         left, top = (size - inner[0]) // 2, (size - inner[1]) // 2
         padded = np.zeros((size, size, 3), np.uint8)
-        padded[top : top + inner[1], left : left + inner[0]] = _scaled(picture, inner)
+        padded[top : top + inner[1], left : left + inner[0]] = _scaled(pixels, inner)
         return padded
     if resize == "crop":
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        picture = picture.crop((left, top, left + side, top + side))
-    return _scaled(picture, (size, size))
+        pixels = pixels[top : top + side, left : left + side]
+    return _scaled(pixels, (size, size))
 
 
-def _scaled(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture at the given width and height."""
+def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture [h, w, 3] at the given width and height."""
     # Bilinear interpolation sees two pixels each way: what is more than twice too large is first
     # averaged down by a whole factor, or detail between the two would turn into noise.
-    factors = (max(1, picture.width // size[0]), max(1, picture.height // size[1]))
+    factors = (max(1, pixels.shape[1] // size[0]), max(1, pixels.shape[0] // size[1]))
     if factors != (1, 1):
-        picture = picture.reduce(factors)
+        pixels = np.asarray(Image.fromarray(pixels).reduce(factors))
     # A fifth of the time of Pillow's own resizing, and, unlike OpenCV's plain INTER_LINEAR, the
     # same bits whatever vector instructions the machine has.
-    return cv2.resize(
-        np.asarray(picture.convert("RGB")), size, interpolation=cv2.INTER_LINEAR_EXACT
-    )
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR_EXACT)
 
 
 def _decoder(data: bytes) -> type[ImageFile.ImageFile]:

@@ -24,11 +24,11 @@ NEAR_DUPLICATE_DISTANCE: Final = 6
 Measured at 180 px. The 3,000 photographs of cats_and_dogs_filtered against the same ones in
 dogs_vs_cats_2500, scaled to 200 x 200 and encoded again: all at 0 to 4. Of 150 edited ones, within
 6: JPEG quality 30, half and double size, darker by 20 %, grey, cropped by 2 %, more contrast: all;
-brighter by 20 %, turned by 1 degree: 97 %; cropped by 5 %: 73 %. Within either of the two sets, by
-looking: three pairs at 0 (true), none at 2 to 8, five at 10 (all different animals), 76 at 12,
-591 at 14, of 17 million: in a set of 25,000 chance gives about six pairs at 8, and under one at 6.
-Pictures before one studio background are closer: in sign_language_digits 199 pairs, of which 17
-show different digits, hence LARGE_GROUP.
+brighter by 20 %, turned by 1 degree: 99 %; cropped by 5 %: 81 %. Within either of the two sets, by
+looking: three pairs at 0 to 2 (true), none at 4 to 8, six at 10 (all different animals), 85 at 12,
+594 at 14, of 17 million: in a set of 25,000 chance gives about six pairs at 8, and under one at 6.
+Pictures before one studio background are closer: in sign_language_digits, at 100 px, 205 pairs, of
+which 18 show different digits, hence LARGE_GROUP.
 """
 
 LARGE_GROUP: Final = 0.05  # of a class: a larger group of near-duplicates is not kept together
@@ -75,11 +75,11 @@ class Row:
 
 def facts(data: bytes, picture: Picture) -> Facts:
     """The facts of a picture, from its file's bytes and its decoded pixels."""
-    grey = Image.fromarray(picture.pixels).convert("L")
-    levels = np.asarray(grey)
+    levels = cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2GRAY)
+    grey = Image.fromarray(levels)
     # phash's own Lanczos resizing of the whole picture would be half of the cost; after a first
     # shrinking by averages it finds the same pairs.
-    bits = imagehash.phash(grey.reduce(max(1, min(grey.size) // 64))).hash
+    bits = imagehash.phash(grey.reduce(max(1, min(grey.size) // 32))).hash
     return Facts(
         sha256=hashlib.sha256(data).hexdigest(),
         width=picture.width,

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps
 from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
 
+from classifier import images
 from classifier.images import Picture, Undecodable, decode
 from tests.fuzz_images import fuzz
 
@@ -422,6 +423,38 @@ def test_a_large_jpeg_is_shrunk_while_decoding_with_little_difference(resize, mo
     monkeypatch.setattr(JpegImageFile, "draft", lambda *_: None)
     full = shown(data, 170, resize, 10**7).pixels.astype(int)
     assert 0 < np.abs(drafted - full).mean() < 2.5
+
+
+@pytest.mark.parametrize("size", [(75, 61), (131, 97), (266, 201), (523, 389)])
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}])
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_a_plain_jpeg_is_shown_as_pillow_shows_it(size, options, resize, monkeypatch):
+    """Decoded whole and at 1/2, 1/4 and 1/8."""
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    data = saved(Image.fromarray(noise), "JPEG", **options)
+    found = []
+
+    def recorded(data, picture):
+        found.append(of_plain_jpeg(data, picture))
+        return found[-1]
+
+    of_plain_jpeg = images._of_plain_jpeg
+    monkeypatch.setattr(images, "_of_plain_jpeg", recorded)
+    quick = shown(data, resize=resize)
+    assert found[0] is not None
+    monkeypatch.setattr(images, "_of_plain_jpeg", lambda *args: None)
+    plain = shown(data, resize=resize)
+    assert (quick.pixels == plain.pixels).all()
+    assert (quick.width, quick.height, quick.mode) == (plain.width, plain.height, plain.mode)
+
+
+def test_a_jpeg_that_is_odd_in_the_least_is_left_to_pillow():
+    """Some bytes lost inside: a warning to libjpeg, a picture to everybody."""
+    data = saved(quarters(640, 480), "JPEG")
+    odd = data[:-60] + data[-2:]
+    assert images._of_plain_jpeg(data, JpegImageFile(io.BytesIO(data))) is not None
+    assert images._of_plain_jpeg(odd, JpegImageFile(io.BytesIO(odd))) is None
+    assert centres(shown(odd).pixels) == centres(shown(data).pixels)
 
 
 def test_the_same_bytes_give_the_same_pixels():
