@@ -1,6 +1,7 @@
 """`make demo`: the whole pipeline on drawn pictures, in a copy of the checkout."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -46,8 +47,12 @@ def run_demo(seed: int) -> None:
     copy_checkout(FOLDER)
     change_params(FOLDER / "params.yaml", OVERRIDES | {"seed": seed})
     command = [sys.executable, "-m", "dvc"]
+    # dvc.yaml says `python`: the one that runs this, also where its environment is not activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = os.environ | {"PATH": path}
     subprocess.run([*command, "config", "--local", "core.no_scm", "true"], cwd=FOLDER, check=True)
-    if subprocess.run([*command, "repro"], cwd=FOLDER, check=False).returncode:
+    done = subprocess.run([*command, "repro"], cwd=FOLDER, env=environment, check=False)
+    if done.returncode:
         raise UserError(f"the demo stopped at the stage above; its files are in {FOLDER}")
     print(f"\nTest accuracy with 95 % intervals, {time.monotonic() - started:.0f} s in all:\n")
     print(table(json.loads((FOLDER / "metrics/evaluate.json").read_text(encoding="utf-8"))))

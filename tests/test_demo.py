@@ -1,12 +1,14 @@
 """What the demo copies: all that a run reads, new modules too, and nothing that lies beside it."""
 
 import contextlib
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from classifier.demo import copy_checkout
+from classifier.demo import copy_checkout, run_demo
 from classifier.errors import UserError
 from tests.projects import ROOT, STAGES, dependencies, outputs
 
@@ -89,3 +91,19 @@ def test_without_git_it_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(UserError, match=r"^the demo copies what git lists: [^\n]*$"):
         copy_checkout(Path(".demo"))
+
+
+def test_the_stages_run_in_the_python_that_runs_the_demo(checkout, monkeypatch):
+    """As .venv/bin/python -m classifier demo does where .venv is not activated."""
+    write(
+        {
+            ".dvc/config": "[core]\n    analytics = false\n",
+            "params.yaml": (ROOT / "params.yaml").read_text(encoding="utf-8"),
+            "dvc.yaml": "stages: {look: {cmd: python stages/download.py}}",
+            "stages/download.py": "import sys\nopen('which', 'w').write(sys.executable)\nexit(1)\n",
+        }
+    )
+    monkeypatch.setenv("PATH", os.defpath + ":/usr/bin:/bin")
+    with pytest.raises(UserError, match="the demo stopped at the stage above"):
+        run_demo(seed=1)
+    assert Path(".demo/which").read_text(encoding="utf-8") == sys.executable
