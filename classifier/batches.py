@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-Prepare = Callable[[NDArray, np.random.Generator], NDArray]
+Prepare = Callable[[NDArray, np.random.Generator], NDArray | tuple[NDArray, NDArray]]
 
 
 class Batches(keras.utils.PyDataset):
@@ -34,7 +35,8 @@ class Batches(keras.utils.PyDataset):
             labels: int64 [n].
             batch_size: inputs a batch; the last batch of an epoch may be smaller.
             seed: of shuffling and of the generators that `prepare` gets; None keeps the order.
-            prepare: changes the inputs of one batch, with the batch's own generator.
+            prepare: changes the inputs of one batch, or adds others, with the batch's own
+                generator.
         """
         super().__init__()
         self.views = views
@@ -54,11 +56,11 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
-    def __getitem__(self, position: int) -> tuple[NDArray, NDArray[np.int64]]:
+    def __getitem__(self, position: int) -> tuple[Any, NDArray[np.int64]]:
         rows = self.order[position * self.batch_size : (position + 1) * self.batch_size]
         # Counted from 1: a zero at the end would give the generator that shuffled the epoch.
         rng = np.random.default_rng([self.seed or 0, self.epoch, position + 1])
-        inputs = self.views[0][rows]
+        inputs: Any = self.views[0][rows]
         if len(self.views) > 1:
             chosen = rng.integers(len(self.views), size=len(rows))
             for k, view in enumerate(self.views):

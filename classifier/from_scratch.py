@@ -6,7 +6,7 @@ from classifier.augmentation import Augmentation, augment
 from classifier.batches import Batches
 from classifier.models import in_float32
 from classifier.networks import NETWORKS, plain_block, pooled_block
-from classifier.resident import fit_resident, fits
+from classifier.resident import fit_resident, pays_off
 from classifier.results import write_results
 from classifier.splits import read_split
 from classifier.training import Recipe, checkpoint_path, fit, start
@@ -53,7 +53,7 @@ def train_from_scratch(
             validation.labels.tolist(),
         ),
     )
-    if chosen.device == "gpu" and fits(train, validation):
+    if pays_off(chosen.device, train, validation):
         history = fit_resident(
             model,
             train,

@@ -190,15 +190,16 @@ def _decode(
     width, height = picture.size
     kind, mode = picture.format or "", picture.mode
     _check_pixels(width, height, max_pixels)
-    # Pillow turns a TIFF while it loads it, and its header's size is already the turned one.
-    orientation = 1 if kind == "TIFF" else _orientation(picture)
     if isinstance(picture, JpegImageFile):
         picture.draft(None, _least_size(width, height, size, resize))
-        pixels = _of_plain_jpeg(data, picture) if orientation == 1 else None
+        pixels = _of_plain_jpeg(data, picture)
         if pixels is not None:
             return Picture(_resized(pixels, size, resize), width, height, kind, mode)
     with _libtiff_silent() if kind == "TIFF" else nullcontext():
         picture.load()
+    # Now, not before: a PNG may say it behind its pixels. Pillow turns a TIFF while it loads it,
+    # and its header's size is already the turned one.
+    orientation = 1 if kind == "TIFF" else _orientation(picture)
     if orientation in _ORIENTATIONS:
         picture = picture.transpose(_ORIENTATIONS[orientation])
     if orientation in _SIDEWAYS:
@@ -208,12 +209,12 @@ def _decode(
 
 
 def _of_plain_jpeg(data: bytes, picture: JpegImageFile) -> NDArray[np.uint8] | None:
-    """What Pillow would load of a colour JPEG, uint8 [h, w, 3], in three fifths of its time.
+    """What Pillow would load of a colour JPEG, uint8 [h, w, 3], in two thirds of its time.
 
-    None where the file is unusual or damaged in the least: then it is Pillow that says what is
-    wrong with it, or shows it all the same.
+    None where the file is unusual (turned, not RGB) or damaged in the least: then it is Pillow that
+    says what is wrong with it, or shows it all the same.
     """
-    if picture.mode != "RGB":
+    if picture.mode != "RGB" or _orientation(picture) != 1:
         return None
     width, height = picture.size  # after the draft: reduced by 1, 2, 4 or 8
     try:

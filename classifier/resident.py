@@ -1,6 +1,6 @@
 """Training pictures in a GPU's memory: looked up and augmented inside the compiled step.
 
-What travels to the device in a step is the numbers of its pictures and one 2×3 matrix for each,
+What travels to the device in a step is the indices of its pictures and one 2×3 matrix for each,
 drawn as on a CPU: the same seed turns, zooms and mirrors the same pictures alike on both.
 """
 
@@ -17,13 +17,22 @@ from classifier.batches import Batches
 from classifier.splits import Split
 from classifier.training import History, Recipe, fit
 
-LARGEST = 4 * 2**30  # bytes of pictures: 40,000 of 180 px, and room for the training on any GPU
-STEPS_A_CALL = 8  # compiled steps between two looks at what Python has to do
+LARGEST = 2**31 - 1  # bytes of pictures: 22,000 of 180 px; a GPU of 8 GB has room for the rest
+STEPS_PER_EXECUTION = 8  # compiled into one call
 
 
-def fits(*splits: Split) -> bool:
-    """Whether the pictures of these splits may stay in a GPU's memory together."""
-    return sum(split.images.nbytes for split in splits) <= LARGEST
+def pays_off(device: str, *splits: Split) -> bool:
+    """Whether the pictures of these splits should stay in the device's memory together.
+
+    Of Keras's backends only TensorFlow is known to take it well: PyTorch refuses several steps in
+    one call, and JAX may copy the pictures into the compiled program.
+
+    Args:
+        device: cpu or gpu.
+        splits: that are trained on.
+    """
+    fits = sum(split.images.nbytes for split in splits) <= LARGEST
+    return device == "gpu" and keras.backend.backend() == "tensorflow" and fits
 
 
 def fit_resident(
@@ -54,44 +63,46 @@ def fit_resident(
         UserError: no epoch ended with a finite validation loss.
     """
     size = train.images.shape[1]
-    pictures = Pictures(np.concatenate([train.images, validation.images]))
-    rows: Any = keras.Input((), dtype="int32", name="rows")
-    inputs = [rows, keras.Input((2, 3), dtype="float32", name="matrices")] if augmentation else rows
+    pictures = Pictures(train.images, validation.images)
+    indices: Any = keras.Input((), dtype="int32", name="indices")
+    matrices = keras.Input((2, 3), dtype="float32", name="matrices")
+    inputs = [indices, matrices] if augmentation else indices
     model = keras.Model(inputs, network(pictures(inputs)))
 
-    def drawn(rows: NDArray, rng: np.random.Generator) -> Any:
-        assert augmentation
+    def drawn(rows: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+        assert augmentation  # nobody calls it otherwise
         return rows, transformations(len(rows), size, augmentation, rng).astype(np.float32)
 
-    def unchanged(rows: NDArray, _: np.random.Generator) -> Any:
+    def unchanged(rows: NDArray, _: np.random.Generator) -> tuple[NDArray, NDArray]:
         return rows, np.tile(np.eye(2, 3, dtype=np.float32), (len(rows), 1, 1))
 
-    first, second = np.split(np.arange(len(train) + len(validation), dtype=np.int32), [len(train)])
+    rows = np.arange(len(train) + len(validation), dtype=np.int32)
     prepare, leave = (drawn, unchanged) if augmentation else (None, None)
     return fit(
         model,
-        Batches([first], train.labels, batch_size, seed=seed, prepare=prepare),
-        Batches([second], validation.labels, batch_size, prepare=leave),
+        Batches([rows[: len(train)]], train.labels, batch_size, seed=seed, prepare=prepare),
+        Batches([rows[len(train) :]], validation.labels, batch_size, prepare=leave),
         recipe,
         checkpoint,
-        steps_a_call=STEPS_A_CALL,
+        steps_per_execution=STEPS_PER_EXECUTION,
     )
 
 
 class Pictures(keras.layers.Layer):
-    """From the numbers of pictures to the pictures, transformed where matrices come with them."""
+    """From indices of pictures to the pictures, transformed where matrices come with them."""
 
-    def __init__(self, images: NDArray[np.uint8]) -> None:
+    def __init__(self, *images: NDArray[np.uint8]) -> None:
         """Copy the pictures onto the device.
 
         Args:
-            images: uint8 [n, size, size, 3].
+            images: arrays uint8 [n, size, size, 3], which are counted through.
         """
-        # Under a mixed policy Keras would round the matrices to 8 bits: positions many pixels off.
+        # Under mixed_bfloat16 Keras would round the matrices to eight significant bits: pictures
+        # up to two pixels off.
         super().__init__(dtype="float32", trainable=False, name="pictures")
-        self.size = images.shape[1]
+        self.size = images[0].shape[1]
         # No weight of the layer: weights are what a checkpoint and the best epoch are copies of.
-        self.pixels = ops.convert_to_tensor(images.reshape(len(images), -1, 3))
+        self.pixels = ops.concatenate([one.reshape(len(one), -1, 3) for one in images])
 
     def call(self, inputs: Any) -> Any:
         if not isinstance(inputs, list | tuple):
@@ -124,7 +135,7 @@ def warp(pixels: Any, matrices: Any, size: int) -> Any:
     total: Any = 0.0
     for column, across_weight in ((left, 1 - right), (left + 1, right)):
         for row, down_weight in ((top, 1 - below), (top + 1, below)):
-            index = _mirrored(row, size) * size + _mirrored(column, size)
+            index = _reflected(row, size) * size + _reflected(column, size)
             index = ops.reshape(index, (-1, size * size, 1))
             corner = ops.take_along_axis(pixels, index, axis=1)
             corner = ops.reshape(ops.cast(corner, "float32"), (-1, size, size, 3))
@@ -132,7 +143,7 @@ def warp(pixels: Any, matrices: Any, size: int) -> Any:
     return ops.cast(ops.round(total), "uint8")
 
 
-def _mirrored(position: Any, size: int) -> Any:
-    """Positions beyond the border as those inside: ... 1 0 | 0 1 2 ... n-1 | n-1 n-2 ..."""
+def _reflected(position: Any, size: int) -> Any:
+    """Positions beyond the border as those inside, as OpenCV's BORDER_REFLECT: 1 0 | 0 1 2 ..."""
     inside = ops.mod(ops.cast(position, "int32"), 2 * size)
     return ops.minimum(inside, 2 * size - 1 - inside)

@@ -79,7 +79,7 @@ def fit(
     recipe: Recipe,
     checkpoint: Path,
     *,
-    steps_a_call: int = 1,
+    steps_per_execution: int = 1,
     show_progress: bool | None = None,
 ) -> History:
     """Train `model` and leave the weights of the epoch with the lowest validation loss in it.
@@ -94,7 +94,7 @@ def fit(
         validation: in order.
         recipe: how to train.
         checkpoint: a path that nothing else uses, different for different inputs and parameters.
-        steps_a_call: compiled into one; changes nothing but the time.
+        steps_per_execution: compiled into one call; changes nothing but the time.
         show_progress: draw a bar; None: only on a terminal, else a line an epoch.
 
     Raises:
@@ -106,7 +106,7 @@ def fit(
         ),
         loss=loss_for(model),
         metrics=["accuracy"],
-        steps_per_execution=steps_a_call,
+        steps_per_execution=steps_per_execution,
     )
     model.optimizer.build(model.trainable_variables)
     keeper = _Keeper(checkpoint, train, recipe)

@@ -12,7 +12,7 @@ from classifier.batches import Batches, Prepare
 from classifier.features import frozen_features
 from classifier.models import in_float32
 from classifier.networks import block_end, cut, vgg16, vgg16_classifier
-from classifier.resident import fit_resident, fits
+from classifier.resident import fit_resident, pays_off
 from classifier.results import write_results
 from classifier.splits import Split, read_split
 from classifier.training import History, Recipe, checkpoint_path, fit, start
@@ -126,8 +126,10 @@ class _Run:
         best_of_head = history.rows[history.best]["validation_loss"]
         weights_of_head = model.get_weights()
         frozen, trained = cut(model, cut_at)
-        checkpoint = self._checkpoint(frozen, trained, recipe, drawn=(augmentation, views))
-        if augmentation and not views and self.device == "gpu" and fits(train, validation):
+        fresh = None if views else augmentation  # anew in every epoch
+        if fresh and pays_off(self.device, train, validation):
+            # Of all layers, where the other branch has one of those that are trained.
+            checkpoint = self._checkpoint(frozen, trained, recipe, drawn=("resident", fresh))
             frozen.trainable = False
             later = fit_resident(
                 keras.Sequential([frozen, trained]),
@@ -137,15 +139,16 @@ class _Run:
                 checkpoint,
                 batch_size=self.batch_size,
                 seed=self.seed,
-                augmentation=augmentation,
+                augmentation=fresh,
             )
         else:
+            checkpoint = self._checkpoint(frozen, trained, recipe, drawn=(augmentation, views))
             batches = Batches(
                 self._inputs(frozen, augmentation, views),
                 train.labels,
                 self.batch_size,
                 seed=self.seed,
-                prepare=_fresh_views(frozen, augmentation) if augmentation and not views else None,
+                prepare=_fresh_views(frozen, fresh) if fresh else None,
             )
             later = fit(trained, batches, self._held_out(frozen), recipe, checkpoint)
         before = len(history.rows)

@@ -100,10 +100,10 @@ def test_the_stages_run_in_the_python_that_runs_the_demo(checkout, monkeypatch):
             ".dvc/config": "[core]\n    analytics = false\n",
             "params.yaml": (ROOT / "params.yaml").read_text(encoding="utf-8"),
             "dvc.yaml": "stages: {look: {cmd: python stages/download.py}}",
-            "stages/download.py": "import sys\nopen('which', 'w').write(sys.executable)\nexit(1)\n",
+            "stages/download.py": "import sys\nopen('which', 'w').write(sys.prefix)\nexit(1)\n",
         }
     )
     monkeypatch.setenv("PATH", os.defpath + ":/usr/bin:/bin")
     with pytest.raises(UserError, match="the demo stopped at the stage above"):
         run_demo(seed=1)
-    assert Path(".demo/which").read_text(encoding="utf-8") == sys.executable
+    assert Path(".demo/which").read_text(encoding="utf-8") == sys.prefix

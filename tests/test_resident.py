@@ -10,7 +10,7 @@ from classifier import from_scratch, resident
 from classifier.augmentation import Augmentation, augment, transformations
 from classifier.networks import plain_block
 from classifier.precision import Precision
-from classifier.resident import Pictures, fits, warp
+from classifier.resident import Pictures, pays_off, warp
 from classifier.splits import read_split
 from classifier.training import Recipe
 from tests.test_training import anew, assert_same, fresh_process, interrupted, made_splits
@@ -93,6 +93,7 @@ def trained(monkeypatch, device, augmentation, policy="float32"):
 @pytest.mark.parametrize("augmentation", [None, AUGMENTATION])
 def test_a_training_is_the_same_wherever_its_pictures_lie(tmp_path, monkeypatch, augmentation):
     made_splits(tmp_path, 78)
+    monkeypatch.setattr(resident, "STEPS_PER_EXECUTION", 3)  # of four: a whole call and a part
     expected, weights = trained(monkeypatch, "cpu", augmentation)
     fed = []
     monkeypatch.setattr(
@@ -108,10 +109,20 @@ def test_a_training_is_the_same_wherever_its_pictures_lie(tmp_path, monkeypatch,
         np.testing.assert_allclose(one, other, atol=2e-4)
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_it_trains_in_a_gpus_own_precision(tmp_path, monkeypatch, policy):
+    made_splits(tmp_path, 78)
+    curve, _ = trained(monkeypatch, "gpu", AUGMENTATION, policy)
+    expected, _ = trained(monkeypatch, "gpu", AUGMENTATION)
+    np.testing.assert_allclose(curve["train_loss"], expected["train_loss"], rtol=0.05)
+
+
 def test_an_interrupted_one_goes_on(tmp_path, monkeypatch, capsys):
     made_splits(tmp_path, 78)
     _, weights = trained(monkeypatch, "gpu", AUGMENTATION)
-    interrupted(monkeypatch, lambda: trained(monkeypatch, "gpu", AUGMENTATION), epoch=1, batch=7)
+    # Keras counts the steps of a call that is not full as if it were.
+    last = resident.STEPS_PER_EXECUTION - 1
+    interrupted(monkeypatch, lambda: trained(monkeypatch, "gpu", AUGMENTATION), epoch=1, batch=last)
     _, others = trained(monkeypatch, "gpu", AUGMENTATION)
     assert "going on after epoch 1" in capsys.readouterr().out
     assert_same(weights, others)
@@ -120,8 +131,9 @@ def test_an_interrupted_one_goes_on(tmp_path, monkeypatch, capsys):
 def test_what_does_not_fit_is_fed_from_the_disk(tmp_path, monkeypatch):
     made_splits(tmp_path, 78)
     train, validation = read_split("train"), read_split("validation")
-    assert fits(train, validation)
+    assert pays_off("gpu", train, validation)
+    assert not pays_off("cpu", train, validation)
     monkeypatch.setattr(resident, "LARGEST", train.images.nbytes + validation.images.nbytes - 1)
-    assert not fits(train, validation)
+    assert not pays_off("gpu", train, validation)
     monkeypatch.setattr(from_scratch, "fit_resident", None)
     trained(monkeypatch, "gpu", None)
