@@ -244,13 +244,13 @@ def _ratio(value: float, variance: float, model: float) -> float:
     """Return the bootstrap's variance over the model's, drawn towards 1 where errors are few.
 
     p (1 − p)² / variance is the number of errors among the images for which a proportion p has this
-    variance. The model weighs as much as two errors: with less, or with no weight, the intervals of
-    an AUC near 1 cover 92 % or less, with more they are wider for nothing.
+    variance. The model weighs as much as three errors: with less the intervals of some models' AUC
+    near 1 cover less than 93 %, with more they are wider for nothing (docs/results.md).
     """
     errors = value * (1 - value) ** 2 / variance if variance > 0 else 0.0
     if errors <= 0 or model <= 0:
         return 1.0
-    return (errors * variance / model + 2) / (errors + 2)
+    return (errors * variance / model + 3) / (errors + 3)
 
 
 def bootstrap(labels: NDArray, scores: NDArray, *, seed: int, resamples: int) -> Samples:
