@@ -276,7 +276,7 @@ def _make_outputs(project: Path, counts: Mapping[str, int]) -> None:
         for kind in ("outs", "metrics", "plots"):
             for entry in one.get(kind, []):
                 name = entry if isinstance(entry, str) else next(iter(entry))
-                path = project / name if Path(name).suffix else project / name / "vgg16.h5"
+                path = project / name if Path(name).suffix else project / name / "file"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text("{}\n", encoding="utf-8")  # DVC wants metrics to be text
                 if name in sizes:

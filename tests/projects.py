@@ -196,6 +196,27 @@ def outputs(root: Path, stage: str) -> dict[str, bool]:
     return found
 
 
+def files_made(root: Path, stage: str) -> dict[str, bool]:
+    """The files that a stage has made, those in folders too, and whether DVC caches them."""
+    return {
+        file.relative_to(root).as_posix(): cached
+        for path, cached in outputs(root, stage).items()
+        for file in (root / path, *(root / path).rglob("*"))
+        if file.is_file()
+    }
+
+
+def parameters(root: Path, stage: str) -> list[str]:
+    """The leaves of params.yaml that a stage of dvc.yaml declares, alone or by their section."""
+    everything = leaves(YAML(typ="safe").load(root / "params.yaml"))
+    return [
+        leaf
+        for declared in pipeline(root)["stages"][stage].get("params", [])
+        for leaf in everything
+        if leaf == declared or leaf.startswith(f"{declared}.")
+    ]
+
+
 def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of params.yaml by their dotted keys."""
     found: dict[str, Any] = {}

@@ -82,6 +82,7 @@ def test_a_copy_of_this_checkout_lacks_nothing_that_a_stage_depends_on(tmp_path)
     made = {path for stage in STAGES for path in outputs(ROOT, stage)}
     assert {path for stage in STAGES for path in dependencies(stage)} <= copied | made
     assert not copied & made
+    assert not any(file.is_relative_to(path) for file in map(Path, copied) for path in made)
     assert {"dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore", ".gitignore"} <= copied
     assert {path.relative_to(ROOT).as_posix() for path in ROOT.glob(".dvc/plots/*")} <= copied
 

@@ -36,10 +36,11 @@ from tests.projects import (
     Project,
     dependencies,
     ended_with_all,
+    files_made,
     leaves,
     new_project,
     outputs,
-    pipeline,
+    parameters,
     ran,
     recorded,
     recording,
@@ -60,8 +61,7 @@ def bytes_of(project: Project, stages: tuple[str, ...] = STAGES) -> dict[str, st
     return {
         path: hashlib.sha256((project.root / path).read_bytes()).hexdigest()
         for stage in stages
-        for path in outputs(project.root, stage)
-        if (project.root / path).is_file()
+        for path in files_made(project.root, stage)
     }
 
 
@@ -120,17 +120,19 @@ def test_a_second_repro_does_nothing_and_status_is_clean(watched):
 def test_the_stages_write_what_dvc_yaml_says_and_nothing_else(watched):
     made = {path for path in watched.after - watched.before if "__pycache__" not in path}
     made = {path for path in made if path.split("/")[0] not in (".git", ".dvc", ".cache")}
-    declared = {path for stage in STAGES for path in outputs(watched.project.root, stage)}
+    root = watched.project.root
+    declared = {path for stage in STAGES for path in outputs(root, stage)}
+    assert all((root / path).exists() for path in declared)
     ignores = {f"{Path(path).parent}/.gitignore" for path in declared}
-    # finetune.weights is none here, so data/weights is an empty folder.
-    assert made - ignores == declared - {"data/weights"} | {"dvc.lock"}
+    files = {path for stage in STAGES for path in files_made(root, stage)}
+    assert made - ignores == files | {"dvc.lock"}
 
 
 @watching
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_the_files_among_its_deps_and_no_others(watched, stage):
     opened = {path for path in recorded(watched.records, stage, "opened") if ".py" not in path}
-    own = set(outputs(watched.project.root, stage)) | {"params.yaml"}
+    own = set(files_made(watched.project.root, stage)) | {"params.yaml"}
     passing = {path for path in opened if path.split("/")[0] in (".cache", ".dvc", ".git")}
     passing |= {path for path in opened if any(part[0] == "." for part in path.split("/"))}
     source = {CATALOGUE} if stage == "download" else set()
@@ -220,8 +222,7 @@ def test_the_modules_among_a_stages_deps_are_those_that_it_imported(all_records,
 @watching
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_params_of_a_stage_are_those_that_it_reads(all_records, stage):
-    declared = pipeline()["stages"][stage].get("params", [])
-    assert gathered(all_records, stage, "read") == set(declared)
+    assert gathered(all_records, stage, "read") == set(parameters(ROOT, stage))
 
 
 def another(value: Any) -> Any:
@@ -284,6 +285,12 @@ def committed(watched) -> Iterator[Project]:
     watched.project.dvc("checkout", "--quiet")
 
 
+@watching
+def test_plain_dvc_sees_a_misspelled_leaf_of_a_section_that_a_stage_reads_whole(committed):
+    committed.change({"train": {"epoch": 3}})
+    assert "train_baseline" in committed.dvc("status")
+
+
 def experiments(project: Project) -> dict[str, dict[str, str]]:
     """`dvc exp show --csv`: the experiments by name, without the workspace and the baseline."""
     rows = csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv")))
@@ -311,7 +318,9 @@ def test_exp_run_with_another_parameter(committed):
 
     # Only the change and its results: nothing else of params.yaml was rewritten.
     differing = committed.run("git", "diff", "--name-only").split()
-    results = {p for s in STAGES for p, cached in outputs(committed.root, s).items() if not cached}
+    results = {
+        path for s in STAGES for path, cached in files_made(committed.root, s).items() if not cached
+    }
     assert set(differing) <= results | {"params.yaml", "dvc.lock"}
     assert committed.run("git", "diff", "--numstat", "params.yaml").split()[:2] == ["1", "1"]
 
@@ -615,7 +624,7 @@ def test_without_a_network_the_ways_on_are_named_and_nothing_is_left(project):
         assert word in line
     assert "Traceback" not in output
     for stage in STAGES:
-        assert not any((project.root / path).is_file() for path in outputs(project.root, stage))
+        assert files_made(project.root, stage) == {}
     assert not (project.root / "dvc.lock").exists()
     assert "download" in project.dvc("status")
 

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from classifier.params import load_params
-from tests.projects import ROOT, STAGES, dependencies, leaves, outputs, pipeline
+from tests.projects import ROOT, STAGES, dependencies, leaves, outputs, parameters, pipeline
 
 
 def modules_in(path: str, root: Path = ROOT) -> set[str]:
@@ -80,8 +80,10 @@ def test_there_are_six_stages_and_each_is_a_module():
 
 def test_every_parameter_is_declared_by_a_stage_and_every_declared_one_exists():
     in_file = set(leaves(load_params(ROOT / "params.yaml").model_dump()))
-    declared = [key for one in pipeline()["stages"].values() for key in one.get("params", [])]
-    assert set(declared) == in_file
+    assert {leaf for stage in STAGES for leaf in parameters(ROOT, stage)} == in_file
+    declared = {key for one in pipeline()["stages"].values() for key in one.get("params", [])}
+    known = {".".join(leaf.split(".")[:n]) for leaf in in_file for n in range(1, 4)}
+    assert declared <= known
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -90,6 +92,9 @@ def test_nothing_is_declared_twice_in_a_stage(stage):
     for kind in ("deps", "params", "outs", "metrics", "plots"):
         entries = [str(one) for one in declared.get(kind, [])]
         assert sorted(entries) == sorted(set(entries)), kind
+    # Nor a leaf beside its section.
+    read = parameters(ROOT, stage)
+    assert sorted(read) == sorted(set(read))
 
 
 def test_params_yaml_keeps_its_form_when_an_experiment_rewrites_it(tmp_path):
@@ -165,7 +170,7 @@ def test_the_committed_lock_has_the_stages_of_dvc_yaml():
         assert {dep["path"] for dep in lock[name]["deps"]} == deps
         assert {out["path"] for out in lock[name]["outs"]} == set(outputs(ROOT, name))
         assert set(leaves(lock[name].get("params", {}).get("params.yaml", {}))) == set(
-            one.get("params", [])
+            parameters(ROOT, name)
         )
 
 
