@@ -205,7 +205,7 @@ def _sentence(
             f"{_points(abs(difference))} points, 95 % interval {_points(low)} to {_points(high)}, "
             f"{_p(p_holm)}{corrected}"
         )
-    unsure = f"no difference between {a} and {b} can be told at {n:,} test images"
+    unsure = f"no difference in accuracy between {a} and {b} can be told at {n:,} test images"
     if not difference:
         return f"{unsure}: both are right on equally many"
     if needed is None:

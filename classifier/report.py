@@ -255,8 +255,8 @@ def best_sentence(tests: dict[str, dict[str, Any]]) -> str:
     seen = f"{percent(most)} of {images:,} test pictures"
     bounds = f"95 % interval {interval(accuracy, as_percent=True)}"
     if len(best) > 1:
-        return f"Most often right were {' and '.join(best)}: each on {seen} ({bounds})."
-    return f"Most often right was {best[0]}: on {seen} ({bounds})."
+        return f"{' and '.join(best)} were right most often: each on {seen} ({bounds})."
+    return f"{best[0]} was right most often: on {seen} ({bounds})."
 
 
 def accuracy_scale(tests: dict[str, dict[str, Any]]) -> dict[str, Any]:

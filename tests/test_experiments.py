@@ -103,7 +103,7 @@ def test_the_groups_are_compared_and_shown(repository):
         0.2 + 0.01 * ((3 + 0 + 2) - (2 + 4 + 1)) / 3
     )
     assert rows["baseline"].p_value is not None and rows["baseline"].p_value < 0.05
-    assert rows["vgg16"].p_value is None and "agree" in rows["vgg16"].note
+    assert rows["vgg16"].p_value is None and "same values" in rows["vgg16"].note
     shown = table(("low", "high"), (low, high), list(rows.values()))
     assert "high against low: train.boost 0.0 → 0.2" in shown
     assert "low: 3 runs that differ in seed" in shown
@@ -177,6 +177,24 @@ def test_holms_correction_runs_over_the_models():
     rows = compare(both([0.70, 0.71, 0.74]), both([0.74, 0.77, 0.75]))
     smallest = min(row.p_value or 0 for row in rows)
     assert 0 < 2 * smallest == pytest.approx(min(row.p_holm or 0 for row in rows))
+
+
+def test_a_model_that_the_change_does_not_reach_does_not_count_in_the_correction():
+    def with_vgg16(*accuracies):
+        return [
+            Run(f"a-{seed}", {"seed": seed}, {"x": {"accuracy": v}, "vgg16": {"accuracy": fixed}})
+            for seed, (v, fixed) in enumerate(zip(accuracies, (0.95, 0.96, 0.97), strict=True))
+        ]
+
+    rows = compare(with_vgg16(0.70, 0.71, 0.74), with_vgg16(0.74, 0.77, 0.75))
+    reached, untouched = sorted(rows, key=lambda row: row.p_value is None)
+    assert reached.p_holm == reached.p_value is not None
+    assert untouched.p_holm is None and "same values" in untouched.note
+
+
+def test_groups_without_any_spread_are_not_tested():
+    (row,) = compare(group(0.7, 0.7), group(0.8, 0.8))
+    assert row.p_value is None and "agree to the last digit" in row.note
 
 
 def test_no_difference_is_claimed_from_overlapping_groups():

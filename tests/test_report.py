@@ -177,7 +177,7 @@ def rendered(tmp_path, given) -> Page:
 def test_the_answer_stands_before_everything_else(two, tmp_path):
     text = rendered(tmp_path, two).text
     accuracy = two.details["models"]["vgg16"]["test"]["accuracy"]["value"]
-    answer = f"Most often right was vgg16: on {100 * accuracy:.1f} % of 300 test pictures"
+    answer = f"vgg16 was right most often: on {100 * accuracy:.1f} % of 300 test pictures"
     assert answer in text
     for comparison in two.details["comparisons"]:
         assert comparison["sentence"] in text
@@ -187,7 +187,7 @@ def test_the_answer_stands_before_everything_else(two, tmp_path):
 def test_equal_best_models_are_both_named():
     labels, scores = simulated(100, 2, 2, seed=1)
     tests = dict.fromkeys(("a", "b"), metrics.details(labels, scores, ["x", "y"], resamples=20))
-    assert report.best_sentence(tests).startswith("Most often right were a and b: each on ")
+    assert report.best_sentence(tests).startswith("a and b were right most often: each on ")
 
 
 def test_every_figure_of_the_table_stands_there_with_its_interval(two, tmp_path):
@@ -305,7 +305,7 @@ def test_the_page_says_where_wrong_labels_were_not_looked_for(two, tmp_path):
     for found in (two.details["label_errors"], []):
         given = replace(two, details=two.details | {"label_errors": found})
         text = rendered(tmp_path, given).text
-        assert "Looked through were the 600 validation and test pictures" in text
+        assert "The 600 validation and test pictures were looked through" in text
         assert "The 600 training pictures were not" in text
 
 
