@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,6 @@ from classifier.wording import counted
 
 METRICS = "metrics/evaluate.json"
 LEVEL = 0.05
-# A name that ends here belongs to the group; `aug-long-1` is none of `aug`.
-NUMBER = re.compile(r"[-_.]?(seed)?[-_.]?\d*")
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,13 @@ def gather(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[Run]:
     none; running, queued and failed experiments don't count.
     """
     found = list(_finished(root, commits))
+    # `aug-long-1` is none of `aug`, and `net50` none of `net5`.
+    separator = "[-_.]" if prefix[-1:].isdigit() else "[-_.]?"
+    member = re.compile(rf"{re.escape(prefix)}({separator}(seed[-_.]?)?\d+)?")
     group: list[Run] = []
     for run in sorted(found, key=lambda run: _natural(run.name)):
-        is_member = run.name.startswith(prefix) and NUMBER.fullmatch(run.name[len(prefix) :])
-        if is_member and all(run.parameters != other.parameters for other in group):
+        anew = all(run.parameters != other.parameters for other in group)
+        if member.fullmatch(run.name) and anew:
             group.append(run)
     if not group:
         names = ", ".join(sorted((run.name for run in found), key=_natural)) or "none"
@@ -108,17 +110,27 @@ def compare(a: list[Run], b: list[Run], metric: str = "accuracy") -> list[Row]:
 
     Welch's t-test (scipy): the groups may differ in spread and size. It speaks of the recipe on
     this split of the data; how far the test images themselves vary is in each run's own interval.
-    Raises UserError where no model has the metric in both groups.
+    A model that the change does not reach is the same one in both groups: it is not tested, and so
+    does not make the correction of the others harder. Raises UserError where no model has the
+    metric in both groups.
     """
     models = sorted({model for run in a for model in run.metrics})
-    values = {model: (_values(a, model, metric), _values(b, model, metric)) for model in models}
-    values = {model: pair for model, pair in values.items() if pair[0] and pair[1]}
-    if not values:
+    trained = {model: (_trained(a, model, metric), _trained(b, model, metric)) for model in models}
+    trained = {model: pair for model, pair in trained.items() if pair[0] and pair[1]}
+    if not trained:
         known = sorted({name for run in a for figures in run.metrics.values() for name in figures})
         raise UserError(
             f"no model has {metric!r} in both groups; {METRICS} has: {', '.join(known) or 'none'}"
         )
-    tests = [_welch(*pair) for pair in values.values()]
+    values = {
+        model: tuple([figures[metric] for figures in group] for group in pair)
+        for model, pair in trained.items()
+    }
+    same = "the same models in both groups: the change does not reach it"
+    tests = [
+        (None, None, None, same) if all(one in pair[1] for one in pair[0]) else _welch(*of)
+        for pair, of in zip(trained.values(), values.values(), strict=True)
+    ]
     p_values = [p_value for _, _, p_value, _ in tests if p_value is not None]
     corrected = iter(multipletests(p_values, method="holm")[1] if p_values else [])
     rows = []
@@ -150,7 +162,7 @@ def differing(runs: list[Run]) -> dict[str, list[Any]]:
 
 
 def table(names: tuple[str, str], groups: tuple[list[Run], list[Run]], rows: list[Row]) -> str:
-    """Return the comparison as text for a terminal, at most 100 columns wide."""
+    """Return the comparison as text for a terminal, its lists wrapped at 100 columns."""
     lines = []
     for name, runs in zip(names, groups, strict=True):
         varied = f" that differ in {', '.join(differing(runs)) or 'nothing'}"
@@ -158,7 +170,8 @@ def table(names: tuple[str, str], groups: tuple[list[Run], list[Run]], rows: lis
     within = differing(groups[0]).keys() | differing(groups[1]).keys()
     between = {k: v for k, v in differing([*groups[0], *groups[1]]).items() if k not in within}
     changes = ", ".join(f"{key} {values[0]} → {values[-1]}" for key, values in between.items())
-    lines += [f"{names[1]} against {names[0]}: {changes or 'the same parameters'}", ""]
+    changes = f"{names[1]} against {names[0]}: {changes or 'the same parameters'}"
+    lines += [*wrap(changes, width=100, subsequent_indent="  "), ""]
 
     cells = [["", *names, "difference", "95 % interval", "p (Holm)"]]
     for row in rows:
@@ -187,7 +200,8 @@ def _finished(root: Path, commits: int) -> Iterator[Run]:
     command = [sys.executable, "-m", "dvc", "exp", "show", "--json", "-n", str(commits)]
     shown = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if shown.returncode:
-        raise UserError(f"dvc exp show failed: {shown.stderr.strip().splitlines()[-1]}")
+        reason = shown.stderr.strip().splitlines() or [f"it ended with {shown.returncode}"]
+        raise UserError(f"dvc exp show failed: {reason[-1]}")
     seen = set()
     for commit in json.loads(shown.stdout):
         for experiment in commit["experiments"] or []:
@@ -202,8 +216,18 @@ def _finished(root: Path, commits: int) -> Iterator[Run]:
                 yield Run(name, dict(leaves(data["params"]["params.yaml"]["data"])), measured)
 
 
-def _values(runs: list[Run], model: str, metric: str) -> list[float]:
-    return [run.metrics[model][metric] for run in runs if metric in run.metrics.get(model, {})]
+def _trained(runs: list[Run], model: str, metric: str) -> list[dict[str, float]]:
+    """The figures of each model of this name that was trained, where the metric is among them.
+
+    What a parameter that varies within the group does not reach is the same model in several runs.
+    All of its figures agree then, and it counts once.
+    """
+    found: list[dict[str, float]] = []
+    for run in runs:
+        figures = run.metrics.get(model, {})
+        if metric in figures and figures not in found:
+            found.append(figures)
+    return found
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -214,9 +238,6 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def _welch(a: list[float], b: list[float]) -> tuple[float | None, float | None, float | None, str]:
     if min(len(a), len(b)) < 2:
         return None, None, None, "a test needs at least two runs in each group"
-    # A model that the change does not reach; it must not make the others' correction harder.
-    if sorted(a) == sorted(b):
-        return None, None, None, "the runs of both groups have the same values: nothing to test"
     if np.ptp(a) == 0 and np.ptp(b) == 0:
         return None, None, None, "the runs of each group agree to the last digit: nothing to test"
     result = ttest_ind(b, a, equal_var=False)

@@ -70,7 +70,8 @@ def repository(tmp_path_factory):
 
 
 def run(name, accuracy, **parameters):
-    return Run(name, parameters, {"baseline": {"accuracy": accuracy}})
+    figures = {"accuracy": accuracy, "loss": 0.5 + 0.001 * parameters["seed"]}
+    return Run(name, parameters, {"baseline": figures})
 
 
 def group(*accuracies, name="a"):
@@ -103,7 +104,7 @@ def test_the_groups_are_compared_and_shown(repository):
         0.2 + 0.01 * ((3 + 0 + 2) - (2 + 4 + 1)) / 3
     )
     assert rows["baseline"].p_value is not None and rows["baseline"].p_value < 0.05
-    assert rows["vgg16"].p_value is None and "same values" in rows["vgg16"].note
+    assert rows["vgg16"].p_value is None and "does not reach" in rows["vgg16"].note
     shown = table(("low", "high"), (low, high), list(rows.values()))
     assert "high against low: train.boost 0.0 → 0.2" in shown
     assert "low: 3 runs that differ in seed" in shown
@@ -137,6 +138,22 @@ def test_the_same_seed_twice_counts_once(monkeypatch):
     runs = [run("a-1", 0.7, seed=1), run("a-2", 0.7, seed=1), run("a-3", 0.8, seed=2)]
     monkeypatch.setattr("classifier.experiments._finished", lambda root, commits: iter(runs))
     assert [found.name for found in gather("a")] == ["a-1", "a-3"]
+
+
+@pytest.mark.parametrize(
+    "prefix, members",
+    [
+        ("net5", ["net5", "net5-1", "net5-seed2"]),
+        ("net", ["net5", "net50"]),
+        ("net5-1", ["net5-1"]),
+        ("lr", ["lr1", "lr_2", "lr.seed3"]),
+    ],
+)
+def test_a_group_is_a_prefix_and_a_number(monkeypatch, prefix, members):
+    names = ["net5", "net50", "net5-1", "net5-seed2", "lr1", "lr_2", "lr.seed3", "lr-", "lrseed"]
+    runs = [run(name, 0.7, seed=seed) for seed, name in enumerate(names)]
+    monkeypatch.setattr("classifier.experiments._finished", lambda root, commits: iter(runs))
+    assert sorted(found.name for found in gather(prefix)) == sorted(members)
 
 
 def test_the_t_interval_of_a_mean():
@@ -189,7 +206,19 @@ def test_a_model_that_the_change_does_not_reach_does_not_count_in_the_correction
     rows = compare(with_vgg16(0.70, 0.71, 0.74), with_vgg16(0.74, 0.77, 0.75))
     reached, untouched = sorted(rows, key=lambda row: row.p_value is None)
     assert reached.p_holm == reached.p_value is not None
-    assert untouched.p_holm is None and "same values" in untouched.note
+    assert untouched.p_holm is None and "does not reach" in untouched.note
+
+
+def test_a_model_counts_once_however_many_runs_it_is_in():
+    """As the baseline is where a parameter of VGG16 varies beside the seed."""
+    runs = [
+        run(f"a-{seed}-{units}", 0.7 + seed / 100, seed=seed, units=units)
+        for seed in (1, 2, 3)
+        for units in (64, 256)
+    ]
+    (row,) = compare(runs, group(0.8, 0.81))
+    assert row.a.n == 3
+    assert row.a == compare(runs[::2], group(0.8, 0.81))[0].a
 
 
 def test_groups_without_any_spread_are_not_tested():
