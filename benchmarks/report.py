@@ -72,12 +72,14 @@ def _machine(results: Results) -> list[str]:
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB. "
         f"Precision: {machine['precision']}.",
         "",
-        f"{versions}. Commit {', '.join(commits)}.",
+        f"{versions}. Commit {', '.join(commits)}; + stands for changes beside it.",
     ]
 
 
 def _line(row: Row) -> str:
-    ratio = "" if row.ratio is None else f"{figure(row.ratio)} ({figure(1 / row.ratio)} times)"
+    ratio = ""
+    if row.ratio is not None:
+        ratio = f"{figure(row.ratio)} ({figure(1 / row.ratio)} times as fast)"
     goal = row.goal.text if row.goal else ""
     met = "" if row.met is None else "yes" if row.met else "**no**"
     cells = [row.title, _cell(row.tutorial, row.unit), _cell(row.ours, row.unit), ratio, goal, met]

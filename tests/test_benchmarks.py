@@ -125,7 +125,7 @@ def test_the_tutorials_networks_have_this_projects_parameters():
 
     for augmented in (False, True):
         assert small_network(180, augmented=augmented).count_params() == 991_041
-    assert NETWORKS["cnn5"].build(180, 2, 0.0).count_params() == 991_041
+    assert NETWORKS["cnn5"](180, 2, 0.0).count_params() == 991_041
     head, block = (vgg16(180, None, last_block=last_block) for last_block in (False, True))
     assert head.count_params() == block.count_params() == ours(180, 2, None).count_params()
     assert len(head.trainable_weights) == 4
@@ -226,7 +226,7 @@ def test_a_class_that_was_measured_has_its_table_and_the_others_stay(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "## Other CPU\n\nP, 2 cores, 8 GB. Precision: float32: so.\n" in text
     line = "| `train_baseline`, a training step | 1.00 s (1.00–1.00) | 0.500 s (0.500–0.500) |"
-    assert f"{line} 0.500 (2.00 times) | ≤ 0.7 | yes |" in text
+    assert f"{line} 0.500 (2.00 times as fast) | ≤ 0.7 | yes |" in text
     assert "| the same, 25,000 pictures | not measured | not measured |  |  |  |" in text
     assert "## CPU with AMX\n\nnot measured\n" in text
     assert "## GPU\n\nnot measured\n" in text
