@@ -69,9 +69,7 @@ def features(channel: Channel, *, splits: str, weights: str | None) -> None:
     model = accelerated(model, len(train))
     ends = {"head": HEAD_STARTS_AFTER[finetune.head], "blocks": block_end(finetune.unfreeze)}
     frozen = {name: cut(model, end)[0] for name, end in ends.items()}
-    options = Augmentation(
-        augment.flip, augment.rotation, augment.zoom, augment.keep_aspect, augment.shift
-    )
+    options = Augmentation.of(augment)
     views = {"head": None, "blocks": options if finetune.augment and finetune.views else None}
 
     def work(until: str, count: int) -> None:
@@ -116,7 +114,7 @@ def _nothing(data: bytes, picture: Any) -> None:
 def prediction_cnn5(channel: Channel, *, image_size: int, images: str, **_: Any) -> None:
     from classifier.networks import NETWORKS, plain_block
 
-    model = NETWORKS["cnn5"].build(image_size, 2, 0.0, plain_block)
+    model = NETWORKS["cnn5"](image_size, 2, 0.0, plain_block)
     channel.time(_predicting(model, images))
 
 
@@ -131,7 +129,8 @@ def prediction_vgg16(
 
 def _predicting(model: Any, images: str) -> Callable[[int], None]:
     """Save and load the model as the pipeline does, then score one batch again and again."""
-    from classifier.models import load_model, save_model, scores
+    from classifier.models import load_model, save_model
+    from classifier.scoring import scores
     from classifier.winograd import accelerated
 
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +154,7 @@ def facts(channel: Channel) -> None:
     from classifier.precision import choose
 
     chosen = choose("auto")
-    model = NETWORKS["cnn5"].build(params.data.image_size, 2, 0.0, plain_block)
+    model = NETWORKS["cnn5"](params.data.image_size, 2, 0.0, plain_block)
     import keras
 
     name = "gpu" if chosen.device == "gpu" else "cpu"

@@ -2,8 +2,11 @@
 
 import os
 
-# TensorFlow reads these once, when it is imported, so they are set before any module can do so.
-# oneDNN is off by default on a CPU without AVX-512, where it is the largest gain of all; and it is
-# set, not defaulted, because no environment variable may change a result.
+# TensorFlow and Keras read these once, when they are imported, so they are set before any module
+# can do so: no environment variable may change a result.
+# oneDNN is off by default on a CPU without AVX-512, where it is the largest gain of all.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # without its greetings
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
+for cap in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
+    os.environ.pop(cap, None)  # a training cut short would stand in dvc.lock as a whole one

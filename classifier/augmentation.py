@@ -6,10 +6,13 @@ each; here the transformations are multiplied first, so that it is resampled onc
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from classifier.params import Augment
 
 # The training step uses every core; a second pool of threads beside it would only get in its way.
 cv2.setNumThreads(1)
@@ -32,6 +35,17 @@ class Augmentation:
     zoom: float
     keep_aspect: bool = True
     shift: float = 0.0
+
+    @classmethod
+    def of(cls, augment: Augment) -> Self:
+        """The transformations among the parameters `augment.*`."""
+        return cls(
+            flip=augment.flip,
+            rotation=augment.rotation,
+            zoom=augment.zoom,
+            keep_aspect=augment.keep_aspect,
+            shift=augment.shift,
+        )
 
 
 def transformations(
@@ -63,9 +77,9 @@ def transformations(
     return np.concatenate([linear, offset[:, :, np.newaxis]], axis=2)
 
 
-def _signs(count: int, both: bool, rng: np.random.Generator) -> NDArray[np.float64]:
+def _signs(count: int, enabled: bool, rng: np.random.Generator) -> NDArray[np.float64]:
     drawn = rng.choice([-1.0, 1.0], count)  # drawn in any case: one option moves no other's draws
-    return drawn if both else np.ones(count)
+    return drawn if enabled else np.ones(count)
 
 
 def augment(

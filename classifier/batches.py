@@ -60,8 +60,11 @@ class Batches(keras.utils.PyDataset):
         rows = self.order[position * self.batch_size : (position + 1) * self.batch_size]
         # Counted from 1: a zero at the end would give the generator that shuffled the epoch.
         rng = np.random.default_rng([self.seed or 0, self.epoch, position + 1])
-        inputs: Any = self.views[0][rows]
-        if len(self.views) > 1:
+        first = self.views[0]
+        if len(self.views) == 1:
+            inputs: Any = first[rows]
+        else:
+            inputs = np.empty((len(rows), *first.shape[1:]), first.dtype)
             chosen = rng.integers(len(self.views), size=len(rows))
             for k, view in enumerate(self.views):
                 inputs[chosen == k] = view[rows[chosen == k]]

@@ -39,7 +39,12 @@ class PooledConv2D(keras.layers.Conv2D):
             x = self.convolution_op(inputs, self.kernel)
         if self.pool_size > 1:
             x = ops.max_pool(x, self.pool_size, self.pool_size, padding="valid")
-        return self.activation(ops.add(x, self.bias))
+        return self.activation(ops.add(x, self.bias) if self.use_bias else x)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["kernel_size"]  # always 3
+        return config | {"pool_size": self.pool_size}
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         n, height, width, channels = super().compute_output_shape(input_shape)

@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from classifier.files import whole
+from classifier.files import ZIP_TIME, whole
 
-# The earliest time that the format can hold: the archive depends on the pictures alone.
-ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 COLUMNS = ["path", "label", "part"]
 
 

@@ -19,7 +19,7 @@ from classifier.comparison import compare_models
 from classifier.errors import UserError
 from classifier.explanations import activations, grad_cam
 from classifier.files import whole, write_text
-from classifier.models import PREDICTED_AT_ONCE, class_scores
+from classifier.scoring import PREDICTED_AT_ONCE, class_scores
 from classifier.splits import Split
 from classifier.winograd import accelerated
 
@@ -55,7 +55,7 @@ def look(models: Mapping[str, keras.Model], split: Split, features_of: str) -> S
     """Pass the pictures of a split through each model, once.
 
     Args:
-        models: by name; the last layer of each is named `output`.
+        models: by name.
         split: with the pictures.
         features_of: the model whose features are kept.
 
@@ -67,7 +67,7 @@ def look(models: Mapping[str, keras.Model], split: Split, features_of: str) -> S
         fast = accelerated(model, len(split))
         # A large network's pass over the pictures is what evaluation waits for: whatever else is
         # wanted of it comes from the same pass.
-        layers = [fast.get_layer("output").input] if name == features_of else []
+        layers = [fast.layers[-1].input] if name == features_of else []
         parts = _pass(keras.Model(fast.inputs, [fast.outputs[0], *layers]), split.images, name)
         if not all(np.isfinite(part).all() for part in parts):
             raise UserError(

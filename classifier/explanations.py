@@ -21,7 +21,7 @@ def grad_cam(
     gradient of the class's logit, summed up; what speaks against the class is cut off.
 
     Args:
-        model: its layers follow each other; the last one is named `output`.
+        model: its layers follow each other; the last one is dense.
         images: uint8 [n, size, size, 3].
         classes: of each picture, the class to explain.
 
@@ -64,7 +64,7 @@ def _logit_gradient(
         # Dropout would drop: Keras takes a training step for training.
         if not isinstance(layer, layers.Dropout):
             x = layer(x)
-    output = model.get_layer("output")
+    output = model.layers[-1]
     # Not through sigmoid or softmax, whose gradient is 0 where the network is sure.
     logit = layers.Dense(output.units, dtype="float32", name="logit")
     ascent = keras.Model(inputs, logit(x))

@@ -17,6 +17,7 @@ from classifier import winograd
 from classifier.augmentation import Augmentation, augment
 from classifier.cache import cache_folder
 from classifier.files import new_array, write_text
+from classifier.precision import environment
 from classifier.splits import Split
 
 WHOLE = "features.npy"  # the file that is there when all of it is
@@ -40,10 +41,10 @@ def frozen_features(
         seed: of the augmentation.
 
     Returns:
-        [n, ...] as the last layer gives it, mapped from the disk.
+        float32 [n, ...], of the shape of the last layer's output, mapped from the disk.
     """
     drawn = f"{augmentation!r} {seed}" if augmentation else "as they are"
-    known = f"{keras.version()} {frozen.to_json()} {drawn} {split.digest}"
+    known = f"{environment()} {frozen.to_json()} {drawn} {split.digest}"
     digest = hashlib.sha256(known.encode())
     for weights in frozen.get_weights():
         digest.update(weights.tobytes())
@@ -62,7 +63,11 @@ def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another run that computes the same features")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+# The earliest time that a zip archive can hold: its bytes depend on its members alone.
+ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:

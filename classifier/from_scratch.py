@@ -34,25 +34,18 @@ def train_from_scratch(
         precision: auto, or a Keras dtype policy.
         dropout: before the output unit.
         augmentation: of the training pictures; None leaves them as they are.
+
+    Raises:
+        UserError: no epoch ended with a finite validation loss.
     """
     train, validation = read_split("train"), read_split("validation")
     image_size, classes = train.images.shape[1], len(train.classes)
     chosen = start(seed, precision)
-    build = partial(NETWORKS[arch].build, image_size, classes, dropout)
+    build = partial(NETWORKS[arch], image_size, classes, dropout)
     arithmetic_bound = chosen.device == "cpu" and chosen.policy == "float32"
     model = build(pooled_block if arithmetic_bound else plain_block)
-    checkpoint = checkpoint_path(
-        [model],
-        data=[train.digest, validation.digest],
-        settings=(
-            recipe,
-            batch_size,
-            seed,
-            augmentation,
-            train.labels.tolist(),
-            validation.labels.tolist(),
-        ),
-    )
+    settings = (recipe, batch_size, seed, augmentation)
+    checkpoint = checkpoint_path([model], [train, validation], settings)
     if pays_off(chosen.device, train, validation):
         history = fit_resident(
             model,
@@ -69,6 +62,7 @@ def train_from_scratch(
         batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare)
         held_out = Batches([validation.images], validation.labels, batch_size)
         history = fit(model, batches, held_out, recipe, checkpoint)
+    history.check_finite(recipe)
     plain = in_float32(model, partial(build, plain_block))
     write_results(name, plain, train.classes, history, chosen)
     checkpoint.unlink(missing_ok=True)  # an equal training beside this one may have been first

@@ -1,20 +1,16 @@
-"""Trained models on the disk: the same bytes for the same weights, and scores from them."""
+"""Trained models on the disk: the same bytes for the same weights."""
 
 import json
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
-from classifier.dataset import ZIP_TIME
 from classifier.errors import UserError
-from classifier.files import whole
-
-PREDICTED_AT_ONCE = 32
+from classifier.files import ZIP_TIME, whole
 
 
 def save_model(path: Path, model: keras.Model, metadata: dict[str, Any]) -> None:
@@ -71,32 +67,13 @@ def load_model(path: Path) -> tuple[keras.Model, dict[str, Any]]:
         raise UserError(f"{path} can't be loaded as a model: {reason}") from error
 
 
-def in_float32(model: keras.Model, build: Any) -> keras.Model:
+def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
     """The same network and weights in float32, whatever precision it was trained in."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
-    plain: keras.Model = build()
-    keras.config.set_dtype_policy(policy)
+    try:
+        plain = build()
+    finally:
+        keras.config.set_dtype_policy(policy)
     plain.set_weights(model.get_weights())
     return plain
-
-
-def scores(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The probability of each class.
-
-    Args:
-        model: from uint8 [n, size, size, 3] to [n, 1] or [n, classes].
-        images: uint8 [n, size, size, 3].
-
-    Returns:
-        float64 [n, classes]; rows sum to 1.
-    """
-    return class_scores(model.predict(images, batch_size=PREDICTED_AT_ONCE, verbose=0))
-
-
-def class_scores(outputs: NDArray) -> NDArray[np.float64]:
-    """Turn a network's outputs, [n, 1] or [n, classes], into float64 [n, classes]."""
-    outputs = np.asarray(outputs, np.float64)
-    if outputs.shape[1] == 1:
-        return np.concatenate([1 - outputs, outputs], axis=1)
-    return outputs / outputs.sum(axis=1, keepdims=True)

@@ -1,10 +1,11 @@
 """The networks, and the registry that train.arch chooses from.
 
-To add one: write a builder, register it in NETWORKS and allow its name in classifier/params.py.
+To add one: write a builder and register it in NETWORKS; allow its name, and say how small a picture
+it takes, in classifier/params.py. Its layers follow each other, a convolution among them, and the
+last is `output_unit`: evaluation looks into it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -23,18 +24,9 @@ VGG16_BLOCKS = 5
 Block = Callable[[int, int, int], list[keras.Layer]]
 
 
-@dataclass(frozen=True)
-class Network:
-    """An entry of the registry.
-
-    Attributes:
-        build: makes the model from the image size in pixels, the number of classes, the dropout
-            before the output, and the convolution block.
-        smallest: the least image size in pixels that it takes.
-    """
-
-    build: Callable[[int, int, float, Block], keras.Model]
-    smallest: int
+# From the image size in pixels, the number of classes, the dropout before the output and the
+# convolution block to a model.
+Builder = Callable[[int, int, float, Block], keras.Model]
 
 
 def output_unit(classes: int) -> layers.Dense:
@@ -95,7 +87,7 @@ def cnn5(
     )
 
 
-NETWORKS = {"cnn5": Network(cnn5, smallest=78)}
+NETWORKS: dict[str, Builder] = {"cnn5": cnn5}
 
 
 def vgg16(

@@ -84,7 +84,7 @@ class NumberedSplit(Section):
         ends = {name: text.split("-") for name, text in texts.items()}
         ranges = [(int(low), int(high), name) for name, (low, high) in ends.items()]
         for (_, end, first), (start, _, second) in pairwise(sorted(ranges)):
-            if int(start) <= int(end):
+            if start <= end:
                 raise ValueError(f"{first} and {second} overlap: no picture may be in two splits")
         return self
 

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -9,6 +10,8 @@ import numpy as np
 
 # The instructions that multiply bfloat16, as Linux names them.
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}
+# Libraries choose their code by these, and round differently with each.
+DISPATCHED_BY = {"avx2", "avx512f", *BFLOAT16_FLAGS}
 # bfloat16 must be this much faster in the measurement to be chosen: what it gains at the edge is
 # not worth its rounding, and a choice at the edge could differ between two runs.
 REQUIRED_GAIN = 1.25
@@ -81,6 +84,16 @@ def cpu_flags() -> set[str]:
     except OSError:
         return set()
     return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def environment() -> str:
+    """What computes here, in words that differ where its results may differ in the last bits.
+
+    What is kept from one run to the next is used again only under the same words.
+    """
+    libraries = ("keras", keras.backend.backend(), "numpy", "opencv-python-headless")
+    device = _gpu_capability() or sorted(DISPATCHED_BY & cpu_flags())
+    return f"{[(name, version(name)) for name in libraries]} {device}"
 
 
 def _bfloat16_gain() -> float:

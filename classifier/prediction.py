@@ -69,7 +69,8 @@ def predict(
     check_unchanged(LOCK, params)
     # Seconds, and only now: a mistyped name is told at once.
     with _greetings_unheard():
-        from classifier.models import load_model, scores
+        from classifier.models import load_model
+        from classifier.scoring import scores
 
         model, metadata = load_model(path)
     size = model.input_shape[1]

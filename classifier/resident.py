@@ -58,9 +58,6 @@ def fit_resident(
         batch_size: pictures a step.
         seed: of order and augmentation.
         augmentation: None leaves the training pictures as they are.
-
-    Raises:
-        UserError: no epoch ended with a finite validation loss.
     """
     size = train.images.shape[1]
     pictures = Pictures(train.images, validation.images)

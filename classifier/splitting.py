@@ -14,11 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier import quality, splits
+from classifier import partition, quality
 from classifier.dataset import Labelled
 from classifier.errors import UserError
 from classifier.params import Params
 from classifier.scanning import Rejected
+from classifier.splits import SPLITS, write_split
 
 PREFIX: Final = ".splitting-"
 
@@ -73,7 +74,7 @@ def choose(decoded: Sequence[Decoded], pairs: NDArray[np.uint64], params: Params
     match split.method:
         case "predefined":
             parts = [one.picture.part for one in decoded]
-            chosen = splits.predefined(parts, labels, tied, split.seed)
+            chosen = partition.predefined(parts, labels, tied, split.seed)
         case "random":
             # The test split is filled first: changing the other sizes then leaves it as it is.
             sizes = {
@@ -81,15 +82,15 @@ def choose(decoded: Sequence[Decoded], pairs: NDArray[np.uint64], params: Params
                 "validation": split.random.validation,
                 "train": split.random.train,
             }
-            chosen = splits.random(labels, tied, sizes, split.seed)
+            chosen = partition.random(labels, tied, sizes, split.seed)
         case "numbered":
             ranges = {
                 "train": split.numbered.train,
                 "validation": split.numbered.validation,
                 "test": split.numbered.test,
             }
-            chosen = splits.numbered([one.picture.path for one in decoded], ranges)
-    splits.check_complete(chosen, labels)
+            chosen = partition.numbered([one.picture.path for one in decoded], ranges)
+    partition.check_complete(chosen, labels)
     return without_leaks(chosen, labels, hashes, pairs) if split.drop_leaks else chosen
 
 
@@ -141,10 +142,10 @@ def write_splits(
 
     pixels: uint8 [all, size, size, 3]. chosen: the split of each decoded picture.
     """
-    for name in splits.SPLITS:
+    for name in SPLITS:
         members = [one for one, split in zip(decoded, chosen, strict=True) if split == name]
         table = [(one.picture.path, one.picture.label, one.facts.sha256) for one in members]
-        splits.write_split(folder, name, pixels, [one.row for one in members], table)
+        write_split(folder, name, pixels, [one.row for one in members], table)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from classifier.cache import cache_folder
 from classifier.errors import UserError
 from classifier.files import whole, write_text
 from classifier.networks import loss_for
-from classifier.precision import Precision, choose
+from classifier.precision import Precision, choose, environment
+from classifier.splits import Split
 
 CURVE = (
     "epoch",
@@ -62,11 +63,39 @@ class History:
     rows: list[dict[str, float]] = field(default_factory=list)
     best: int = 0
 
+    @property
+    def lowest(self) -> float:
+        """The lowest validation loss; not finite where no epoch's was."""
+        return self.rows[self.best]["validation_loss"]
+
+    def check_finite(self, recipe: Recipe) -> None:
+        """Refuse a training that taught nothing.
+
+        Raises:
+            UserError: no epoch ended with a finite validation loss.
+        """
+        if not math.isfinite(self.lowest):
+            raise UserError(
+                f"the training diverged: the validation loss is {self.lowest} in each of "
+                f"{len(self.rows)} epochs; lower the learning rate, which is {recipe.learning_rate}"
+            )
+
+    def followed_by(self, later: "History") -> "History":
+        """This training and one that went on from its best epoch, as one."""
+        before = len(self.rows)
+        rows = [*self.rows, *(row | {"epoch": before + row["epoch"]} for row in later.rows)]
+        # What is not a number is not lower.
+        return History(rows, before + later.best if later.lowest < self.lowest else self.best)
+
 
 def start(seed: int, precision: str) -> Precision:
     """Make this process's training repeatable, in the precision that suits the machine."""
     chosen = choose(precision)
     print(f"precision: {chosen.policy} ({chosen.reason})")
+    # Keras's own defaults, whatever ~/.keras/keras.json says.
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
     keras.config.set_dtype_policy(chosen.policy)
     keras.utils.set_random_seed(seed)
     return chosen
@@ -80,7 +109,6 @@ def fit(
     checkpoint: Path,
     *,
     steps_per_execution: int = 1,
-    show_progress: bool | None = None,
 ) -> History:
     """Train `model` and leave the weights of the epoch with the lowest validation loss in it.
 
@@ -95,10 +123,6 @@ def fit(
         recipe: how to train.
         checkpoint: a path that nothing else uses, different for different inputs and parameters.
         steps_per_execution: compiled into one call; changes nothing but the time.
-        show_progress: draw a bar; None: only on a terminal, else a line an epoch.
-
-    Raises:
-        UserError: no epoch ended with a finite validation loss.
     """
     model.compile(
         optimizer=keras.optimizers.get(
@@ -112,8 +136,6 @@ def fit(
     keeper = _Keeper(checkpoint, train, recipe)
     keeper.set_model(model)
     history = keeper.restore()
-    if show_progress is None:
-        show_progress = sys.stdout.isatty()
     if len(history.rows) < recipe.epochs:
         model.fit(
             train,
@@ -125,13 +147,7 @@ def fit(
             # The batches are shuffled already. Keras would shuffle their order once more, from a
             # generator whose state an interrupted training does not get back.
             shuffle=False,
-            verbose=1 if show_progress else 2,
-        )
-    lowest = history.rows[history.best]["validation_loss"]
-    if not math.isfinite(lowest):
-        raise UserError(
-            f"the training diverged: the validation loss is {lowest} in each of {recipe.epochs} "
-            f"epochs; lower the learning rate, which is {recipe.learning_rate}"
+            verbose=1 if sys.stdout.isatty() else 2,  # a bar, or a line an epoch
         )
     model.set_weights(keeper.best_weights)
     return history
@@ -194,8 +210,7 @@ class _Keeper(keras.callbacks.Callback):
                 "learning_rate": self.recipe.learning_rate,
             }
         )
-        lowest = rows[self.history.best]["validation_loss"]
-        loss = logs["val_loss"]
+        lowest, loss = self.history.lowest, logs["val_loss"]
         if epoch == 0 or loss < lowest or not math.isfinite(lowest):
             self.history.best = epoch
             self.best_weights = self.model.get_weights()
@@ -204,8 +219,8 @@ class _Keeper(keras.callbacks.Callback):
             arrays |= {f"variable{i}": np.asarray(v) for i, v in enumerate(self._variables())}
             arrays |= {f"best{i}": weights for i, weights in enumerate(self.best_weights)}
             np.savez(beside, **arrays)
-        if epoch == self.first:
-            left = self.recipe.epochs - epoch - 1
+        left = self.recipe.epochs - epoch - 1
+        if epoch == self.first and left:
             seconds = time.monotonic() - self.started
             print(
                 f"an epoch takes {seconds:.1f} s; {left} more: about {seconds * left / 60:.0f} min"
@@ -218,19 +233,24 @@ class _Keeper(keras.callbacks.Callback):
         return [*own, *self.model.optimizer.variables]
 
 
-def checkpoint_path(models: Sequence[keras.Model], data: Sequence[str], settings: object) -> Path:
+def checkpoint_path(
+    models: Sequence[keras.Model], splits: Sequence[Split], settings: object
+) -> Path:
     """Where the checkpoint of this very training lies: it changes with all that could change it.
 
     Args:
         models: to be trained or passed through; their structure and weights count.
-        data: digests of the training's inputs.
+        splits: that it is trained and validated on.
         settings: of the training; their `repr` counts.
     """
-    digest = hashlib.sha256(f"{keras.version()} {data!r} {settings!r}".encode())
+    digest = hashlib.sha256(f"{environment()} {settings!r}".encode())
     for model in models:
         digest.update(model.to_json().encode())
         for weights in model.get_weights():
             digest.update(weights.tobytes())
+    for split in splits:
+        digest.update(split.digest.encode())
+        digest.update(split.labels.tobytes())
     for path in _own_modules():
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -23,14 +23,6 @@ WEIGHTS = Path("data/weights")
 HEAD_STARTS_AFTER = {"dense": "block5_pool", "classifier": "fc2"}
 
 
-@dataclass(frozen=True)
-class Phase:
-    """So many epochs at this learning rate."""
-
-    epochs: int
-    learning_rate: float
-
-
 def finetune_vgg16(
     name: str,
     *,
@@ -38,14 +30,12 @@ def finetune_vgg16(
     weights: str,
     dense_units: int,
     dropout: float,
-    optimizer: str,
+    head_recipe: Recipe,
+    block_recipe: Recipe,
     batch_size: int,
-    head_phase: Phase,
-    block_phase: Phase,
     unfreeze: int,
     augmentation: Augmentation | None,
     views: int | None,
-    class_weight: str,
     seed: int,
     precision: str,
 ) -> None:
@@ -57,16 +47,17 @@ def finetune_vgg16(
         weights: none leaves VGG16's weights random; otherwise they come from the `WEIGHTS` folder.
         dense_units: of the dense head.
         dropout: of the dense head.
-        optimizer: of both phases.
+        head_recipe: of the head alone, on features computed once.
+        block_recipe: of the last blocks with the dense head.
         batch_size: pictures a step.
-        head_phase: the head alone, on features computed once.
-        block_phase: the last blocks with the head.
-        unfreeze: so many of VGG16's blocks, from the last.
-        augmentation: of the pictures in the second phase; None leaves them as they are.
+        unfreeze: so many of VGG16's blocks, from the last, are trained with the dense head.
+        augmentation: of the pictures that blocks are trained on; None leaves them as they are.
         views: augmented copies of each picture, drawn once; None draws fresh ones in every epoch.
-        class_weight: none or balanced.
         seed: of weights, order, augmentation and dropout.
         precision: auto, or a Keras dtype policy.
+
+    Raises:
+        UserError: no epoch of the head ended with a finite validation loss.
     """
     train, validation = read_split("train"), read_split("validation")
     image_size, classes = train.images.shape[1], len(train.classes)
@@ -79,84 +70,80 @@ def finetune_vgg16(
         return vgg16(image_size, classes, weights_file, dense_units=dense_units, dropout=dropout)
 
     model = accelerated(build(file), len(train) + len(validation))
-    run = _Run(train, validation, batch_size, seed, chosen.device, [])
-
-    def recipe(phase: Phase) -> Recipe:
-        return Recipe(optimizer, phase.learning_rate, phase.epochs, class_weight)
-
-    history = run.head(model, HEAD_STARTS_AFTER[head], recipe(head_phase))
-    if head == "dense" and unfreeze and block_phase.epochs:
-        run.blocks(model, block_end(unfreeze), recipe(block_phase), history, augmentation, views)
+    run = _Run(train, validation, batch_size, seed, chosen.device)
+    history, checkpoint = run.head(model, HEAD_STARTS_AFTER[head], head_recipe)
+    history.check_finite(head_recipe)
+    checkpoints = [checkpoint]
+    if head == "classifier":
+        print("finetune.head is classifier: the new layer alone is trained, no block with it")
+    elif unfreeze and block_recipe.epochs:
+        best_of_head = model.get_weights()
+        cut_at = block_end(unfreeze)
+        later, checkpoint = run.blocks(model, cut_at, block_recipe, augmentation, views)
+        checkpoints.append(checkpoint)
+        if not later.lowest < history.lowest:
+            print("no epoch of the blocks was better than the head's best, which is kept")
+            model.set_weights(best_of_head)
+        history = history.followed_by(later)
 
     write_results(name, in_float32(model, build), train.classes, history, chosen)
-    for checkpoint in run.checkpoints:
+    for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)  # an equal run beside this one may have been first
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Run:
-    """The two phases share their data and leave their checkpoints to be deleted at the end."""
+    """What both phases need. Each returns its history and the checkpoint that is to be deleted."""
 
     train: Split
     validation: Split
     batch_size: int
     seed: int
     device: str
-    checkpoints: list[Path]
 
-    def head(self, model: keras.Sequential, cut_at: str, recipe: Recipe) -> History:
+    def head(self, model: keras.Sequential, cut_at: str, recipe: Recipe) -> tuple[History, Path]:
         """Train what follows the frozen layers on their features of the pictures as they are."""
         frozen, trained = cut(model, cut_at)
+        checkpoint = self._checkpoint(frozen, trained, recipe, drawn=None)
         features = frozen_features(frozen, self.train)
         batches = Batches([features], self.train.labels, self.batch_size, seed=self.seed)
-        checkpoint = self._checkpoint(frozen, trained, recipe, drawn=None)
-        return fit(trained, batches, self._held_out(frozen), recipe, checkpoint)
+        return fit(trained, batches, self._held_out(frozen), recipe, checkpoint), checkpoint
 
     def blocks(
         self,
         model: keras.Sequential,
         cut_at: str,
         recipe: Recipe,
-        history: History,
         augmentation: Augmentation | None,
         views: int | None,
-    ) -> None:
-        """Train the last blocks too, adding to `history`; if no epoch was better, undo it."""
-        train, validation = self.train, self.validation
-        best_of_head = history.rows[history.best]["validation_loss"]
-        weights_of_head = model.get_weights()
+    ) -> tuple[History, Path]:
+        """Train the last blocks and the head from where the head's best epoch left them."""
         frozen, trained = cut(model, cut_at)
         fresh = None if views else augmentation  # anew in every epoch
-        if fresh and pays_off(self.device, train, validation):
-            # Of all layers, where the other branch has one of those that are trained.
+        if fresh and pays_off(self.device, self.train, self.validation):
+            # This checkpoint holds the frozen layers too: the two ways must not share a name.
             checkpoint = self._checkpoint(frozen, trained, recipe, drawn=("resident", fresh))
             frozen.trainable = False
-            later = fit_resident(
+            history = fit_resident(
                 keras.Sequential([frozen, trained]),
-                train,
-                validation,
+                self.train,
+                self.validation,
                 recipe,
                 checkpoint,
                 batch_size=self.batch_size,
                 seed=self.seed,
                 augmentation=fresh,
             )
-        else:
-            checkpoint = self._checkpoint(frozen, trained, recipe, drawn=(augmentation, views))
-            batches = Batches(
-                self._inputs(frozen, augmentation, views),
-                train.labels,
-                self.batch_size,
-                seed=self.seed,
-                prepare=_fresh_views(frozen, fresh) if fresh else None,
-            )
-            later = fit(trained, batches, self._held_out(frozen), recipe, checkpoint)
-        before = len(history.rows)
-        history.rows += [row | {"epoch": row["epoch"] + before} for row in later.rows]
-        if later.rows[later.best]["validation_loss"] < best_of_head:
-            history.best = before + later.best
-        else:
-            model.set_weights(weights_of_head)
+            return history, checkpoint
+        checkpoint = self._checkpoint(frozen, trained, recipe, drawn=(augmentation, views))
+        batches = Batches(
+            self._inputs(frozen, augmentation, views),
+            self.train.labels,
+            self.batch_size,
+            seed=self.seed,
+            prepare=_fresh_views(frozen, fresh) if fresh else None,
+        )
+        return fit(trained, batches, self._held_out(frozen), recipe, checkpoint), checkpoint
 
     def _inputs(
         self, frozen: keras.Sequential, augmentation: Augmentation | None, views: int | None
@@ -175,20 +162,8 @@ class _Run:
     def _checkpoint(
         self, frozen: keras.Sequential, trained: keras.Sequential, recipe: Recipe, drawn: object
     ) -> Path:
-        checkpoint = checkpoint_path(
-            [frozen, trained],
-            data=[self.train.digest, self.validation.digest],
-            settings=(
-                recipe,
-                self.batch_size,
-                self.seed,
-                drawn,
-                self.train.labels.tolist(),
-                self.validation.labels.tolist(),
-            ),
-        )
-        self.checkpoints.append(checkpoint)
-        return checkpoint
+        settings = (recipe, self.batch_size, self.seed, drawn)
+        return checkpoint_path([frozen, trained], [self.train, self.validation], settings)
 
     def _held_out(self, frozen: keras.Sequential) -> Batches:
         features = frozen_features(frozen, self.validation)

@@ -91,6 +91,7 @@ def _suits(layer: keras.Layer) -> bool:
         and layer.kernel_size == (3, 3)
         and layer.padding == "same"
         and layer.strides == layer.dilation_rate == (1, 1)
+        and (layer.use_bias, layer.groups, layer.data_format) == (True, 1, "channels_last")
         and min(layer.filters, layer.kernel.shape[2]) >= FEWEST_FILTERS
     )
 

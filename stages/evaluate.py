@@ -38,10 +38,7 @@ def main() -> None:
     write_calibrations(FOLDER / "calibration.json", details["models"], files)
     evaluation.write_charts(PLOTS, charts)
 
-    augment = params.augment
-    options = Augmentation(
-        augment.flip, augment.rotation, augment.zoom, augment.keep_aspect, augment.shift
-    )
+    options = Augmentation.of(params.augment)
     pictures = evaluation.draw(PLOTS, splits, models, scores, details["label_errors"], options)
     trained = {name: report.read_json(Path("metrics") / f"{name}.json") for name in MODELS}
     content = report.Report(

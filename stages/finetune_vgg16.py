@@ -6,10 +6,11 @@ from classifier.params import load_params
 
 def main() -> None:
     params = load_params()
-    finetune, augment = params.finetune, params.augment
+    finetune, class_weight = params.finetune, params.train.class_weight
 
     from classifier.augmentation import Augmentation
-    from classifier.transfer import Phase, finetune_vgg16
+    from classifier.training import Recipe
+    from classifier.transfer import finetune_vgg16
 
     finetune_vgg16(
         "vgg16",
@@ -17,18 +18,16 @@ def main() -> None:
         weights=finetune.weights,
         dense_units=finetune.dense_units,
         dropout=finetune.dropout,
-        optimizer=finetune.optimizer,
+        head_recipe=Recipe(
+            finetune.optimizer, finetune.head_learning_rate, finetune.head_epochs, class_weight
+        ),
+        block_recipe=Recipe(
+            finetune.optimizer, finetune.learning_rate, finetune.epochs, class_weight
+        ),
         batch_size=finetune.batch_size,
-        head_phase=Phase(finetune.head_epochs, finetune.head_learning_rate),
-        block_phase=Phase(finetune.epochs, finetune.learning_rate),
         unfreeze=finetune.unfreeze,
-        augmentation=Augmentation(
-            augment.flip, augment.rotation, augment.zoom, augment.keep_aspect, augment.shift
-        )
-        if finetune.augment
-        else None,
+        augmentation=Augmentation.of(params.augment) if finetune.augment else None,
         views=finetune.views,
-        class_weight=params.train.class_weight,
         seed=params.seed,
         precision=params.train.precision,
     )

@@ -21,9 +21,7 @@ def main() -> None:
         seed=params.seed,
         precision=train.precision,
         dropout=augment.dropout,
-        augmentation=Augmentation(
-            augment.flip, augment.rotation, augment.zoom, augment.keep_aspect, augment.shift
-        ),
+        augmentation=Augmentation.of(augment),
     )
 
 

@@ -59,7 +59,9 @@ def test_an_unseen_difference_claims_nothing_and_says_what_would_be_needed():
     labels, scores = models(500, a=range(30), b=range(10, 34))
     (found,) = compare_models(labels, scores)
     assert found.p_value > 0.05
-    assert found.sentence.startswith("no difference in accuracy between a and b can be told at 500 test images")
+    assert found.sentence.startswith(
+        "no difference in accuracy between a and b can be told at 500 test images"
+    )
     assert found.needed is not None and found.needed > 500
     written = int(found.sentence.split("about ")[1].split(" would")[0].replace(",", ""))
     assert found.needed <= written <= 1.1 * found.needed

@@ -16,8 +16,9 @@ from classifier.calibration_file import read_calibration
 from classifier.demo import change_params
 from classifier.evaluation import PICTURES
 from classifier.files import write_json
-from classifier.models import load_model, save_model, scores
+from classifier.models import load_model, save_model
 from classifier.networks import cnn5, vgg16
+from classifier.scoring import scores
 from classifier.splits import read_split, write_split
 from classifier.training import write_curve
 from stages import evaluate

@@ -16,8 +16,8 @@ from statsmodels.discrete.conditional_models import ConditionalLogit
 from classifier import evaluation
 from classifier.errors import UserError
 from classifier.evaluation import Seen
-from classifier.models import scores as plain_scores
 from classifier.networks import cnn5
+from classifier.scoring import scores as plain_scores
 from classifier.splits import Split
 
 CLASSES = {2: ("cats", "dogs"), 4: ("a", "b", "c", "d,\"'")}

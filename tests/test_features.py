@@ -84,7 +84,7 @@ def test_each_picture_passes_once(monkeypatch, augmentation):
     assert sum(passed) == len(images)
 
 
-def test_whatever_could_change_them_is_computed_anew(tmp_path):
+def test_whatever_could_change_them_is_computed_anew(tmp_path, monkeypatch):
     images = pictures(4)
     features_of(layers(), images)
     other = images.copy()
@@ -100,7 +100,9 @@ def test_whatever_could_change_them_is_computed_anew(tmp_path):
     for augmentation in (TURNED, Augmentation("horizontal", 0.1, 0.3)):
         for seed in (1, 2):
             features_of(layers(), images, augmentation=augmentation, seed=seed)
-    assert len(cached(tmp_path)) == 11
+    monkeypatch.setattr(features, "environment", lambda: "other libraries on another machine")
+    features_of(layers(), images)
+    assert len(cached(tmp_path)) == 12
 
 
 def test_augmented_copies_are_drawn_by_their_seed():
@@ -157,7 +159,7 @@ def test_what_is_unfinished_is_not_taken_for_features(tmp_path, monkeypatch):
     assert kept(tmp_path) == ["features.npy"]
 
 
-def test_a_second_run_waits_for_what_the_first_one_computes(tmp_path, monkeypatch):
+def test_a_second_run_waits_for_what_the_first_one_computes(tmp_path, monkeypatch, capsys):
     images = pictures()
     first, second = layers(), layers()
     monkeypatch.setattr(second, "predict_on_batch", None)
@@ -174,6 +176,7 @@ def test_a_second_run_waits_for_what_the_first_one_computes(tmp_path, monkeypatc
     found = features_of(first, images)
     runs[0].join()
     np.testing.assert_array_equal(late[0], found)
+    assert "waiting for another run" in capsys.readouterr().out
 
 
 def test_low_precision_features_are_kept_as_float32():

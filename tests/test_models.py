@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from classifier.errors import UserError
-from classifier.models import class_scores, in_float32, load_model, save_model, scores
+from classifier.models import in_float32, load_model, save_model
 from classifier.networks import cnn5, plain_block, pooled_block, vgg16_preprocessing
+from classifier.scoring import class_scores, scores
 
 CLASSES = {"classes": ["cats", "dögs"]}
 

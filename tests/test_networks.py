@@ -64,11 +64,10 @@ def test_dropout_stands_before_the_output():
 @pytest.mark.parametrize("block", [plain_block, pooled_block])
 @pytest.mark.parametrize("arch", NETWORKS)
 def test_the_smallest_input_builds_and_a_pixel_less_does_not(arch, block):
-    network = NETWORKS[arch]
-    assert params.SMALLEST_INPUT[arch] == network.smallest
-    network.build(network.smallest, 2, 0.0, block)
+    smallest = params.SMALLEST_INPUT[arch]
+    NETWORKS[arch](smallest, 2, 0.0, block)
     with pytest.raises(ValueError, match=r"-\d|negative"):
-        network.build(network.smallest - 1, 2, 0.0, block)
+        NETWORKS[arch](smallest - 1, 2, 0.0, block)
 
 
 def test_every_network_can_be_chosen_and_has_its_smallest_input():
@@ -319,6 +318,14 @@ def test_the_same_seed_draws_the_same_weights_for_both_forms():
         drawn.append(cnn5(78, 2, block=block).get_weights())
     for one, other in zip(*drawn, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_fast_form_can_be_made_again_from_its_configuration():
+    layer = PooledConv2D(4, pool_size=3, activation="relu", use_bias=False)
+    again = PooledConv2D.from_config(layer.get_config())
+    images = np.zeros((1, 11, 11, 3), np.float32)
+    assert again(images).shape == layer(images).shape == (1, 3, 3, 4)
+    assert len(again.weights) == len(layer.weights) == 1
 
 
 def test_the_fast_form_really_pools_first():

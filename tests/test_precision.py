@@ -32,6 +32,18 @@ def machine(monkeypatch):
     return make
 
 
+def test_the_environment_tells_machines_and_libraries_apart(machine, monkeypatch):
+    found = []
+    for capability, flags in [(None, ["avx2"]), (None, ["avx2", "avx512f"]), ((9, 0), ["avx2"])]:
+        machine(capability=capability, flags=flags)
+        found.append(precision.environment())
+    machine(flags=["avx2", "something_else"])
+    assert precision.environment() == found[0]
+    monkeypatch.setattr(precision, "version", lambda name: "1.0")
+    found.append(precision.environment())
+    assert len(set(found)) == 4
+
+
 @pytest.mark.parametrize("flags", [(), ("avx2", "fma"), ("avx512f", "avx512vl"), ("amx_tile",)])
 def test_a_cpu_without_the_instructions_computes_in_float32_unmeasured(machine, flags):
     asked = machine(flags=flags)

@@ -15,13 +15,13 @@ import keras
 import numpy as np
 import pytest
 
-from classifier import from_scratch, training
+from classifier import from_scratch, precision, training
 from classifier.augmentation import Augmentation
 from classifier.batches import Batches
 from classifier.errors import UserError
 from classifier.from_scratch import train_from_scratch
-from classifier.networks import NETWORKS, Network
-from classifier.splits import read_split, write_split
+from classifier.networks import NETWORKS
+from classifier.splits import Split, read_split, write_split
 from classifier.training import CURVE, Recipe, checkpoint_path, fit, start, write_curve
 
 ROOT = Path(__file__).parents[1]
@@ -310,8 +310,17 @@ def test_a_training_that_diverged_is_an_error_that_names_the_learning_rate():
     train, validation = data()
     model = tiny()
     model.layers[-1].bias.assign([np.nan])
+    history = fit(model, train, validation, RECIPE, Path("a.npz"))
     with pytest.raises(UserError, match=r"loss is nan in each of 4 epochs.* 0\.01"):
-        fit(model, train, validation, RECIPE, Path("a.npz"))
+        history.check_finite(RECIPE)
+
+
+def test_a_network_that_diverged_is_not_kept(tmp_path):
+    made_splits(tmp_path, 78, train=8, validation=4)
+    recipe = Recipe("sgd", 1e30, epochs=1)
+    with pytest.raises(UserError, match=r"^the training diverged: "):
+        train_from_scratch("m", "cnn5", recipe, batch_size=4, seed=1, precision="float32")
+    assert not Path("data/models").exists()
 
 
 def test_the_model_left_has_the_loss_that_the_curve_says():
@@ -441,6 +450,23 @@ def test_starting_sets_precision_and_seed_and_says_why(capsys):
     assert float(keras.random.uniform(())) == first
 
 
+@pytest.mark.parametrize("cap", ["KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"])
+def test_no_variable_of_keras_cuts_a_training_short(tmp_path, cap):
+    made_splits(tmp_path, 78, train=8, validation=4)
+    code = """
+from classifier.from_scratch import train_from_scratch
+from classifier.training import Recipe
+recipe = Recipe("sgd", 0.01, epochs=2)
+train_from_scratch("m", "cnn5", recipe, batch_size=4, seed=1, precision="float32")
+"""
+    environment = os.environ | {cap: "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert len(Path("plots/curves/m.tsv").read_text().splitlines()) == 1 + 2
+    assert "2/2" in done.stdout  # steps
+
+
 def test_a_model_trained_in_bfloat16_is_saved_in_float32(tmp_path):
     made_splits(tmp_path, 78, train=8, validation=4)
     recipe = Recipe("rmsprop", 0.001, epochs=1)
@@ -460,7 +486,7 @@ def test_a_registered_network_trains_whatever_layers_it_is_made_of(tmp_path, mon
         pooled = keras.layers.GlobalAveragePooling2D()(scaled)
         return keras.Model(images, keras.layers.Dense(classes, activation="softmax")(pooled))
 
-    monkeypatch.setitem(NETWORKS, "mean_colour", Network(build, smallest=1))
+    monkeypatch.setitem(NETWORKS, "mean_colour", build)
     made_splits(tmp_path, 8)
     recipe = Recipe("adam", 0.1, epochs=20)
     train_from_scratch("m", "mean_colour", recipe, batch_size=8, seed=1, precision="float32")
@@ -475,9 +501,11 @@ def test_a_registered_network_trains_whatever_layers_it_is_made_of(tmp_path, mon
 
 
 def test_the_checkpoint_changes_with_all_that_could_change_the_training(tmp_path, monkeypatch):
-    def path(model=None, data="a digest", settings=RECIPE):
+    def path(model=None, pixel=0, label=0, settings=RECIPE):
         anew()
-        return checkpoint_path([model or tiny()], [data], settings)
+        images = np.full((2, SIZE, SIZE, 3), pixel, np.uint8)
+        split = Split(images, np.array([label, 1]), ["a", "b"], ("dark", "light"))
+        return checkpoint_path([model or tiny()], [split], settings)
 
     first = path()
     assert first == path()
@@ -495,7 +523,7 @@ def test_the_checkpoint_changes_with_all_that_could_change_the_training(tmp_path
     keras.config.set_dtype_policy("mixed_bfloat16")
     paths.append(path(tiny()))
     with monkeypatch.context() as patched:
-        patched.setattr(keras, "version", lambda: "another")
+        patched.setattr(precision, "version", lambda name: "another")
         paths.append(path())
 
     module = types.ModuleType("classifier.made_up")
@@ -506,8 +534,8 @@ def test_the_checkpoint_changes_with_all_that_could_change_the_training(tmp_path
             patched.setitem(sys.modules, "classifier.made_up", module)
             paths.append(path())
 
-    paths.append(path(data="another"))
-    assert len(set(paths)) == len(paths) == 11
+    paths += [path(pixel=1), path(label=1)]
+    assert len(set(paths)) == len(paths) == 12
 
 
 # the curve

@@ -15,8 +15,8 @@ from classifier.errors import UserError
 from classifier.networks import vgg16, vgg16_classifier
 from classifier.params import load_params
 from classifier.resident import STEPS_PER_EXECUTION, fit_resident
-from classifier.training import start
-from classifier.transfer import Phase, finetune_vgg16
+from classifier.training import Recipe, start
+from classifier.transfer import finetune_vgg16
 from stages.download import download_weights
 from tests.test_training import ROOT, anew, fresh_process, interrupted, made_splits
 
@@ -26,19 +26,23 @@ SIZE = 32
 MODEL = Path("data/models/vgg16.keras")
 OUTPUTS = (MODEL, Path("plots/curves/vgg16.tsv"), Path("metrics/vgg16.json"))
 HARDLY = 1e-9  # a learning rate that moves nothing worth a name
+
+
+def recipe(epochs, learning_rate, optimizer="rmsprop") -> Recipe:
+    return Recipe(optimizer, learning_rate, epochs)
+
+
 SETTINGS: dict[str, Any] = {
     "head": "dense",
     "weights": "none",
     "dense_units": 8,
     "dropout": 0.5,
-    "optimizer": "rmsprop",
     "batch_size": 4,
-    "head_phase": Phase(1, HARDLY),
-    "block_phase": Phase(2, 1e-3),
+    "head_recipe": recipe(1, HARDLY),
+    "block_recipe": recipe(2, 1e-3),
     "unfreeze": 1,
     "augmentation": Augmentation("horizontal", 0.1, 0.2),
     "views": None,
-    "class_weight": "none",
     "seed": 1,
     "precision": "float32",
 }
@@ -106,7 +110,7 @@ def figures() -> dict:
 
 def test_training_the_last_block_changes_exactly_it_and_the_head(tmp_path):
     made_splits(tmp_path, SIZE, train=16, validation=8)
-    finetuned(block_phase=Phase(3, 3e-5), augmentation=None, dropout=0.0)
+    finetuned(block_recipe=recipe(3, 3e-5), augmentation=None, dropout=0.0)
     assert figures()["best_epoch"] > 1, "the second phase was no better than the first"
     assert changed_layers(untrained(dropout=0.0)) == {
         *("block5_conv1", "block5_conv2", "block5_conv3"),
@@ -117,7 +121,7 @@ def test_training_the_last_block_changes_exactly_it_and_the_head(tmp_path):
 @pytest.mark.parametrize("unfreeze", [0, 2])
 def test_as_many_blocks_are_trained_as_asked_for(tmp_path, small, unfreeze):
     made_splits(tmp_path, SIZE, train=16, validation=8)
-    finetuned(unfreeze=unfreeze, head_phase=Phase(1, 1e-3 if unfreeze == 0 else HARDLY))
+    finetuned(unfreeze=unfreeze, head_recipe=recipe(1, 1e-3 if unfreeze == 0 else HARDLY))
     assert len(curve()) == (3 if unfreeze else 1)
     changed = {name.partition("_")[0] for name in changed_layers(untrained())}
     blocks = {name for name in changed if name.startswith("block")}
@@ -132,7 +136,11 @@ def test_as_many_blocks_are_trained_as_asked_for(tmp_path, small, unfreeze):
 def test_on_a_gpu_the_same_pictures_train_the_same_layers(tmp_path, small, monkeypatch):
     """Computed on the CPU: what differs is where pictures are augmented and pass frozen layers."""
     made_splits(tmp_path, SIZE, train=16, validation=8)
-    settings = {"block_phase": Phase(3, 3e-3), "dropout": 0.0, "optimizer": "sgd"}
+    settings = {
+        "head_recipe": recipe(1, HARDLY, "sgd"),
+        "block_recipe": recipe(3, 3e-3, "sgd"),
+        "dropout": 0.0,
+    }
     finetuned(**settings)
     expected = curve()
     assert figures()["best_epoch"] > 1, "the second phase was no better than the first"
@@ -178,11 +186,11 @@ def test_a_block_that_vgg16_lacks_is_refused(tmp_path, small):
 
 def test_a_second_phase_that_makes_it_worse_is_undone(tmp_path, small):
     made_splits(tmp_path, SIZE, train=16, validation=8)
-    good = {"head_phase": Phase(4, 0.01), "augmentation": None, "dropout": 0.0}
-    finetuned(**good, block_phase=Phase(0, 0.1))
+    good = {"head_recipe": recipe(4, 0.01), "augmentation": None, "dropout": 0.0}
+    finetuned(**good, block_recipe=recipe(0, 0.1))
     head_alone, alone = keras.saving.load_model(MODEL), curve()
     # Sign-like steps of a tenth throw the blocks far away.
-    finetuned(**good, block_phase=Phase(2, 0.5))
+    finetuned(**good, block_recipe=recipe(2, 0.5))
     assert figures()["best_epoch"] <= 4
     assert changed_layers(head_alone) == set()
     rows = curve()
@@ -191,9 +199,29 @@ def test_a_second_phase_that_makes_it_worse_is_undone(tmp_path, small):
     assert [row["learning_rate"] for row in rows] == [0.01] * 4 + [0.5] * 2
 
 
+def test_a_second_phase_that_diverges_is_undone(tmp_path, small, capsys):
+    made_splits(tmp_path, SIZE, train=16, validation=8)
+    good = {"head_recipe": recipe(2, 0.01), "augmentation": None, "dropout": 0.0}
+    finetuned(**good, block_recipe=recipe(0, 0.1))
+    head_alone = keras.saving.load_model(MODEL)
+    capsys.readouterr()
+    finetuned(**good, block_recipe=recipe(2, 1e30, "sgd"))
+    assert [np.isnan(row["validation_loss"]) for row in curve()] == [False] * 2 + [True] * 2
+    assert figures()["best_epoch"] <= 2
+    assert changed_layers(head_alone) == set()
+    assert "the head's best, which is kept" in capsys.readouterr().out
+
+
+def test_a_head_that_diverges_is_an_error_in_one_line(tmp_path, small):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    with pytest.raises(UserError, match=r"^the training diverged: .* which is 1e\+30$"):
+        finetuned(head_recipe=recipe(1, 1e30, "sgd"))
+    assert not MODEL.exists()
+
+
 def test_the_classifier_head_trains_its_output_alone(tmp_path, small):
     made_splits(tmp_path, SIZE, train=8, validation=4)
-    finetuned(head="classifier", head_phase=Phase(2, 0.01))
+    finetuned(head="classifier", head_recipe=recipe(2, 0.01))
     anew()
     start(1, "float32")
     assert changed_layers(vgg16_classifier(SIZE, 2, None)) == {"output"}
@@ -205,7 +233,7 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
     tmp_path, small, monkeypatch, capsys, phase
 ):
     made_splits(tmp_path, SIZE, train=16, validation=8)
-    changes = {"head_phase": Phase(2, 1e-3), "block_phase": Phase(3, 1e-3)}
+    changes = {"head_recipe": recipe(2, 1e-3), "block_recipe": recipe(3, 1e-3)}
     finetuned(**changes)
     expected = [path.read_bytes() for path in OUTPUTS]
     assert list(Path(".cache/checkpoints").iterdir()) == []
@@ -240,10 +268,10 @@ def counted(monkeypatch) -> dict[str, int]:
 def test_experiments_on_the_head_do_not_compute_features_again(tmp_path, small, monkeypatch):
     made_splits(tmp_path, SIZE, train=8, validation=4)
     counts = counted(monkeypatch)
-    off = {"block_phase": Phase(0, 0.1)}
+    off = {"block_recipe": recipe(0, 0.1)}
     finetuned(**off)
     assert counts["features"] == 2  # of training and validation
-    for changes in ({"dense_units": 16}, {"dropout": 0.2}, {"head_phase": Phase(2, 0.01)}):
+    for changes in ({"dense_units": 16}, {"dropout": 0.2}, {"head_recipe": recipe(2, 0.01)}):
         finetuned(**off, **changes)
     assert counts["features"] == 2
     finetuned(**off, seed=2)  # without pre-trained weights, those of the base are other ones
@@ -257,7 +285,7 @@ def test_views_are_drawn_once_and_fresh_ones_in_every_epoch(tmp_path, small, mon
     # two for the head; three views and the validation pictures for the blocks
     assert counts == {"features": 2 + 3 + 1, "fresh": 0}
     counts["features"] = 0
-    finetuned(views=3, block_phase=Phase(3, 1e-3))
+    finetuned(views=3, block_recipe=recipe(3, 1e-3))
     assert counts == {"features": 0, "fresh": 0}
     finetuned(views=None)
     assert counts["features"] == 0
@@ -290,7 +318,7 @@ def test_weights_of_ones_own_are_read(tmp_path, small):
     params = load_params(ROOT / "params.yaml")
     finetune = params.finetune.model_copy(update={"weights": "my.weights.h5"})
     download_weights(params.model_copy(update={"finetune": finetune}))
-    finetuned(weights="my.weights.h5", block_phase=Phase(0, 0.1))
+    finetuned(weights="my.weights.h5", block_recipe=recipe(0, 0.1))
     saved = {layer.name: layer.get_weights() for layer in keras.saving.load_model(MODEL).layers}
     for layer in pretrained.layers[1:]:
         for ours, theirs in zip(saved[layer.name], layer.get_weights(), strict=True):

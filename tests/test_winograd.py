@@ -27,6 +27,8 @@ def network() -> keras.Sequential:
             keras.layers.Conv2D(6, 5, padding="same", activation="relu", name="larger"),
             keras.layers.Conv2D(6, 3, padding="same", strides=2, name="strided"),
             keras.layers.Conv2D(5, 3, padding="same", name="linear"),
+            keras.layers.Conv2D(6, 3, padding="same", use_bias=False, name="unbiased"),
+            keras.layers.Conv2D(6, 3, padding="same", groups=2, name="grouped"),
             keras.layers.Flatten(),
             keras.layers.Dropout(0.5),
             keras.layers.Dense(1, activation="sigmoid"),
@@ -34,7 +36,7 @@ def network() -> keras.Sequential:
     )
     model.layers[1].trainable = False
     for layer in model.layers:
-        if layer.weights:
+        if getattr(layer, "bias", None) is not None:
             layer.bias.assign(np.linspace(-0.2, 0.2, layer.bias.shape[0]))
     return model
 
