@@ -5,6 +5,7 @@ is its highest score; it is right where that score's column is the label.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +114,17 @@ def ece_if_calibrated(
         right = (generator.random(shape) < confidence) @ members
         errors[start : start + shape[0]] = np.abs(right - stated).sum(axis=1) / len(scores)
     return float(errors.mean()), float(np.percentile(errors, 95))
+
+
+def calibration_error(labels: NDArray, scores: NDArray, seed: int = 0) -> dict[str, Any]:
+    """Return the error beside the mean and the 95th percentile of what chance alone would show."""
+    mean, high = ece_if_calibrated(scores, seed=seed)
+    return {
+        "value": expected_calibration_error(labels, scores),
+        "bins": BINS,
+        "if_calibrated": mean,
+        "if_calibrated_95": high,
+    }
 
 
 def reliability(labels: NDArray, scores: NDArray, bins: int = BINS) -> list[Bin]:

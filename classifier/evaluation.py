@@ -116,7 +116,6 @@ def judge(
     labels, scores = test
     temperature = calibration.fit_temperature(*validation)
     calibrated = calibration.apply_temperature(scores, temperature)
-    chance = calibration.ece_if_calibrated(calibrated)
     threshold = None
     if len(classes) == 2:
         chosen = thresholds.choose(validation[0], validation[1][:, 1], goal)
@@ -127,12 +126,7 @@ def judge(
         "temperature": temperature,
         "reliability": [asdict(bin_) for bin_ in calibration.reliability(labels, scores)],
         "calibrated": {
-            "ece": {
-                "value": calibration.expected_calibration_error(labels, calibrated),
-                "bins": calibration.BINS,
-                "if_calibrated": chance[0],
-                "if_calibrated_95": chance[1],
-            },
+            "ece": calibration.calibration_error(labels, calibrated),
             "log_loss": float(log_loss(labels, calibrated, labels=list(range(len(classes))))),
             "reliability": [asdict(bin_) for bin_ in calibration.reliability(labels, calibrated)],
         },

@@ -6,6 +6,7 @@ from sklearn.metrics import log_loss
 from classifier.calibration import (
     TEMPERATURES,
     apply_temperature,
+    calibration_error,
     ece_if_calibrated,
     expected_calibration_error,
     fit_temperature,
@@ -97,6 +98,14 @@ def test_the_simulation_is_the_same_for_the_same_seed():
     scores = calibrated(300, 2, seed=7)[1]
     assert ece_if_calibrated(scores, seed=1) == ece_if_calibrated(scores, seed=1)
     assert ece_if_calibrated(scores, seed=1) != ece_if_calibrated(scores, seed=2)
+
+
+def test_the_error_stands_beside_what_chance_alone_would_show():
+    labels, scores = calibrated(300, 2, seed=7)
+    found = calibration_error(labels, scores, seed=3)
+    assert found["value"] == expected_calibration_error(labels, scores)
+    assert (found["if_calibrated"], found["if_calibrated_95"]) == ece_if_calibrated(scores, seed=3)
+    assert found["bins"] == len(reliability(labels, scores))
 
 
 def test_the_reliability_table_adds_up_to_the_calibration_error():
