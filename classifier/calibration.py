@@ -15,8 +15,9 @@ from scipy.stats import binomtest
 
 BINS = 15  # of equal width, as in Guo et al. 2017
 
-# Beyond these a temperature says only that the validation images were all right (towards 0, where
-# every score becomes 0 or 1) or that the scores carry nothing (towards infinity, all equal).
+# Beyond these a temperature says only that very many validation images were right, by however
+# little (towards 0, where every score becomes 0 or 1), or that the scores carry nothing (towards
+# infinity, all equal).
 TEMPERATURES = (0.05, 20.0)
 
 # Scores that were rounded to 0 have no logarithm; the smallest normal float32 is what a network's
@@ -41,20 +42,24 @@ class Bin:
 
 
 def fit_temperature(labels: NDArray, scores: NDArray) -> float:
-    """Return the temperature that minimises the log loss; fit it on the validation split.
+    """Return the temperature T that suits the labels best; fit it on the validation split.
 
     One number for all classes (Guo et al. 2017, On Calibration of Modern Neural Networks). Above 1
-    it makes a model less confident, below 1 more. It lies in `TEMPERATURES`: where every image is
-    right the log loss falls for ever as the temperature does, and where the scores carry nothing
-    it falls as the temperature rises; no finite data justify such an end.
+    it makes a model less confident, below 1 more. It minimises the log loss summed over the images,
+    plus (1/T − 1)² / 2: before any image is seen 1/T is taken to be normal, 1 ± 1. Where every
+    image is right the log loss alone falls for ever as T does, and a good model with a small
+    validation split would be called certain of everything. Simulated on a model whose scores are
+    its true probabilities, 98.2 % right (`mean_loss_after_scaling` in tests/test_calibration.py,
+    400 fits): with 20, 80 and 300 validation images the mean log loss of other images was 0.282,
+    0.126 and 0.049 without this term, 0.049, 0.049 and 0.048 with it, and 0.046 unscaled.
     """
     logarithms = _logarithms(scores)
     own = logarithms[np.arange(len(labels)), labels]
 
     def slope(inverse: float) -> float:
-        """The derivative of the log loss by 1/T, in which it is convex: this never falls."""
+        """The derivative by 1/T, over the images; both parts are convex in it: this rises."""
         expected = (softmax(inverse * logarithms, axis=1) * logarithms).sum(axis=1)
-        return float((expected - own).mean())
+        return float((expected - own).mean()) + (inverse - 1) / len(labels)
 
     lowest, highest = TEMPERATURES
     if slope(1 / lowest) <= 0:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
+from scipy.stats import norm
 from sklearn.metrics import log_loss
 
 from classifier.calibration import (
@@ -32,13 +33,17 @@ def test_the_temperature_that_spoiled_calibrated_scores_is_found(k, temperature)
     np.testing.assert_allclose(apply_temperature(spoiled, temperature), honest, atol=1e-9)
 
 
-def test_the_fitted_temperature_has_the_least_log_loss():
+def test_the_fitted_temperature_has_the_least_log_loss_and_distance_from_one():
     labels, honest = calibrated(500, 3, seed=2)
     scores = apply_temperature(honest, 0.5)
+
+    def cost(temperature):
+        loss = log_loss(labels, apply_temperature(scores, temperature), normalize=False)
+        return loss + (1 / temperature - 1) ** 2 / 2
+
     fitted = fit_temperature(labels, scores)
-    least = log_loss(labels, apply_temperature(scores, fitted))
-    for other in (0.5, 0.98 * fitted, 1.02 * fitted, 1.0, 5.0):
-        assert log_loss(labels, apply_temperature(scores, other)) > least
+    for other in (0.5, 0.999 * fitted, 1.001 * fitted, 1.0, 5.0):
+        assert cost(other) > cost(fitted)
 
 
 def test_scaling_keeps_which_class_leads_and_makes_probabilities():
@@ -49,10 +54,48 @@ def test_scaling_keeps_which_class_leads_and_makes_probabilities():
         np.testing.assert_allclose(scaled.sum(axis=1), 1)
 
 
-def test_all_right_ends_at_the_lowest_temperature_and_all_wrong_at_the_highest():
-    scores = np.array([[0.6, 0.4], [0.3, 0.7]])
-    assert fit_temperature(np.array([0, 1]), scores) == pytest.approx(TEMPERATURES[0])
-    assert fit_temperature(np.array([1, 0]), scores) == pytest.approx(TEMPERATURES[1])
+def test_a_perfect_small_validation_split_leaves_the_scores_nearly_as_they_are():
+    sure = np.tile([[0.95, 0.05], [0.1, 0.9]], (10, 1))
+    temperature = fit_temperature(np.array([0, 1] * 10), sure)
+    np.testing.assert_allclose(apply_temperature(sure, temperature)[:2], sure[:2], atol=0.1)
+    assert 0.6 < apply_temperature(np.array([[0.6, 0.4]]), temperature)[0, 0] < 0.7
+
+
+def honest_model(n, generator):
+    """Labels, half of each class, and scores that are the true probabilities: 98.2 % are right."""
+    labels = np.arange(n) % 2
+    apart = 2 * norm.ppf(0.982)
+    odds = (labels - 0.5) * apart**2 + apart * generator.normal(size=n)
+    return labels, np.stack([expit(-odds), expit(odds)], axis=1)
+
+
+def mean_loss_after_scaling(pictures, repeats, seed):
+    """The test log loss of that model, scaled as so many validation pictures say, and unscaled."""
+    generator = np.random.default_rng(seed)
+    labels, scores = honest_model(20_000, generator)
+    fitted = [fit_temperature(*honest_model(pictures, generator)) for _ in range(repeats)]
+    losses = [log_loss(labels, apply_temperature(scores, temperature)) for temperature in fitted]
+    return np.mean(losses), log_loss(labels, scores)
+
+
+@pytest.mark.parametrize("pictures", [20, 80])
+def test_few_validation_pictures_do_little_harm_to_an_honest_model(pictures):
+    scaled, unscaled = mean_loss_after_scaling(pictures, repeats=40, seed=1)
+    assert unscaled < scaled < 1.25 * unscaled
+
+
+def test_scores_that_are_equal_or_certain_say_nothing_of_the_temperature():
+    # The log loss is the same at each.
+    assert fit_temperature(np.array([0, 1]), np.full((2, 2), 0.5)) == pytest.approx(1)
+    assert fit_temperature(np.array([0, 1]), np.eye(2)) == pytest.approx(1)
+
+
+def test_twenty_thousand_pictures_reach_the_last_temperatures_and_twenty_do_not():
+    scores = np.tile([0.51, 0.49], (20_000, 1))
+    right, wrong = np.zeros(20_000, int), np.ones(20_000, int)
+    lowest, highest = TEMPERATURES
+    assert fit_temperature(right, scores) == lowest < fit_temperature(right[:20], scores[:20])
+    assert fit_temperature(wrong, scores) == highest > fit_temperature(wrong[:20], scores[:20])
 
 
 def test_scores_of_exactly_zero_and_one_stay_finite():

@@ -116,13 +116,16 @@ def test_temperature_and_calibrated_figures_follow_from_the_predictions(judged, 
     _, _, details, folder = judged
     found = details["models"][model]
     labels, scores, _, _ = recomputed(folder, model, "validation")
-    # Temperature scaling is a conditional logit of one variable, the logarithm of the score.
+    # Temperature scaling is a conditional logit of one variable, the logarithm of the score, whose
+    # coefficient is normal, 1 ± 1, before anything is seen.
     n, k = scores.shape
     fitted = ConditionalLogit(
         np.eye(k)[labels].ravel(), np.log(scores).ravel(), groups=np.repeat(range(n), k)
     )
     inverse = optimize.newton(
-        lambda x: float(fitted.score([x])[0]), 1 / found["temperature"] + 0.05, tol=1e-14
+        lambda x: float(fitted.score([x])[0]) - (x - 1),
+        1 / found["temperature"] + 0.05,
+        tol=1e-14,
     )
     assert found["temperature"] == pytest.approx(1 / inverse, abs=1e-9)
 
