@@ -131,16 +131,18 @@ def _flagged(quality: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _balance(quality: dict[str, Any]) -> Iterator[Finding]:
-    imbalance = quality["class_imbalance"]
-    if imbalance is None:
+    counts = [one["images"] for one in quality["classes"].values()]
+    if not counts:
         return
-    if imbalance < 1.005:
+    largest, smallest = max(counts), min(counts)
+    if largest == smallest:
         yield Finding("All classes have the same number of pictures.")
-    else:
-        yield Finding(
-            f"The largest class has {imbalance:.2f} pictures for each one of the smallest.",
-            imbalance >= 3,
-        )
+        return
+    text = f"The largest class has {largest:,} pictures, the smallest {smallest:,}"
+    ratio = f"{largest / smallest:.2f}"
+    if ratio != "1.00":
+        text += f": {ratio} for each one"
+    yield Finding(f"{text}.", largest >= 3 * smallest)
 
 
 def _shape(quality: dict[str, Any]) -> Finding:
