@@ -10,7 +10,7 @@ True values come from two million images.
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -39,7 +39,10 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class Case:
-    """How often something held in a simulation; below, above: where the true value lay else."""
+    """How often something held in a simulation; below, above: where the true value lay else.
+
+    width: of the intervals, on average, over 2 × 1.96 standard deviations of the values.
+    """
 
     what: str
     n: int
@@ -48,6 +51,7 @@ class Case:
     coverage: float
     below: float = 0.0
     above: float = 0.0
+    width: float | None = None
 
     def __str__(self) -> str:
         return (
@@ -91,8 +95,8 @@ def truth(shape: str, accuracy: float) -> dict[str, float]:
     }
 
 
-def bounds(found: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Return the intervals of the same figures."""
+def bounds(found: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """Return the same figures: the ends of the interval and the value."""
     figures = {
         "ROC AUC": found["roc_auc"],
         "average precision": found["average_precision"],
@@ -105,7 +109,7 @@ def bounds(found: dict[str, Any]) -> dict[str, tuple[float, float]]:
         "recall of a class": found["classes"]["b"]["recall"],
         "F1 of a class": found["classes"]["b"]["f1"],
     }
-    return {name: (figure["low"], figure["high"]) for name, figure in figures.items()}
+    return {name: (one["low"], one["high"], one["value"]) for name, one in figures.items()}
 
 
 def wilson_coverage(
@@ -136,7 +140,7 @@ def model_coverage(
         for n in sizes:
             for accuracy in accuracies:
                 true = truth(shape, accuracy)
-                missed: dict[str, list[tuple[bool, bool]]] = {name: [] for name in true}
+                seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in true}
                 for repeat in range(repeats):
                     found = details(
                         *draw(shape, accuracy, n, generator),
@@ -144,11 +148,19 @@ def model_coverage(
                         seed=repeat,
                         resamples=resamples,
                     )
-                    for name, (low, high) in bounds(found).items():
-                        missed[name].append((true[name] < low, true[name] > high))
-                for name, rows in missed.items():
-                    below, above = np.array(rows).T
-                    yield _case(name, n, f"accuracy {accuracy}, {shape}", below, above)
+                    for name, figure in bounds(found).items():
+                        seen[name].append(figure)
+                for name, rows in seen.items():
+                    low, high, value = np.array(rows).T
+                    case = _case(
+                        name,
+                        n,
+                        f"accuracy {accuracy}, {shape}",
+                        true[name] < low,
+                        true[name] > high,
+                    )
+                    width = (high - low).mean() / (2 * 1.96 * value.std())
+                    yield replace(case, width=float(width))
 
 
 def paired_coverage(
