@@ -102,6 +102,23 @@ def test_pictures_to_explain_are_found_where_all_or_none_are_right(positive):
     assert sorted(rows) == [0, 1, 2]
 
 
+def test_what_speaks_for_a_prediction_is_warm_where_it_lies_in_its_own_picture(pages):
+    test = split([0, 1, 0])
+    test.images[:] = 100
+    corners = np.zeros((2, 4, 4), np.float32)
+    corners[0, 0, 3] = corners[1, 3, 0] = 1  # above right, below left
+    scores = {"baseline": two_class([0.1, 0.9, 0.2])}
+    pictures.grad_cam(Path("x.png"), test, scores, np.array([2, 0]), {"baseline": corners})
+    ((originals, overlaid),) = pages
+    assert names(originals) == ["002.jpg", "000.jpg"]
+    for tile, hot, cold in zip(overlaid.tiles, ((0, 15), (15, 0)), ((15, 0), (0, 15)), strict=True):
+        red, green, blue = tile.image[hot]
+        assert red > 180 and green > 180 and blue < 160  # yellow
+        changed = np.abs(tile.image.astype(int) - 100).max(axis=2)
+        assert changed[hot] == changed.max()
+        assert changed[cold] <= 1
+
+
 def test_all_pictures_are_written_and_twice_the_same(tmp_path):
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 3, 30).tolist()
