@@ -40,7 +40,8 @@ PARTS = {
     "test": "test",
     "testing": "test",
 }
-# Folders that projects keep beside their data; they count as data only where nothing else does.
+# Folders that projects keep beside their data: no data where two other folders hold pictures, or
+# one holds folders of classes.
 BESIDE = frozenset({"example", "examples", "sample", "samples", "doc", "docs", "assets"})
 PICTURES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff"}
@@ -70,6 +71,7 @@ class _Tree:
 
     files: list[str]  # directly in it
     folders: dict[str, list[str]]  # of each folder that holds pictures: all paths below it
+    beside: list[str]  # folders that hold pictures too, but no data
 
 
 def detect(paths: Sequence[str], read: Callable[[str], bytes]) -> Source:
@@ -89,14 +91,16 @@ def detect(paths: Sequence[str], read: Callable[[str], bytes]) -> Source:
 
 def _by_names(paths: Sequence[str]) -> Source | None:
     root = ""
+    beside: list[str] = []
     while True:
         tree = _tree(paths, root)
+        beside += [f"{root}{top}/" for top in tree.beside]
         for layout in (_parts_of_classes, _parts_of_numbered, _classes, _numbered):
             if found := layout(tree):
                 words, labelled = found
                 pictures = [replace(one, path=root + one.path) for one in labelled]
                 pictures.sort(key=lambda one: one.path)
-                return Source(words, pictures, _strays(paths, pictures))
+                return Source(words, pictures, _strays(paths, pictures, beside))
         if len(tree.folders) != 1:
             return None
         root += f"{next(iter(tree.folders))}/"
@@ -117,13 +121,14 @@ def _tree(paths: Sequence[str], root: str) -> _Tree:
         if anything or any(map(_named_as_picture, inside))
     }
     files = [path for path in below if "/" not in path and (anything or _named_as_picture(path))]
-    return _Tree(files, _without_folders_beside(with_pictures))
+    data = _without_folders_beside(with_pictures)
+    return _Tree(files, data, [top for top in with_pictures if top not in data])
 
 
 def _without_folders_beside(folders: dict[str, list[str]]) -> dict[str, list[str]]:
     data = {top: inside for top, inside in folders.items() if top.casefold() not in BESIDE}
     if len(data) != 1:
-        return folders
+        return data or folders
     # One folder of classes beside Examples/, not a class beside a class named Samples.
     (inside,) = data.values()
     deeper = {path.partition("/")[0] for path in inside if "/" in path}
@@ -300,9 +305,16 @@ def _values(one: Labelled, other: Labelled, what: str) -> str:
     return f"{one.part} and {other.part}"
 
 
-def _strays(paths: Iterable[str], pictures: list[Labelled]) -> list[Skipped]:
+def _strays(paths: Iterable[str], pictures: list[Labelled], beside: Iterable[str]) -> list[Skipped]:
     taken = {one.path for one in pictures}
-    return [Skipped(path, "outside of the layout") for path in paths if path not in taken]
+
+    def reason(path: str) -> str:
+        folder = next((folder for folder in beside if path.startswith(folder)), "")
+        if folder:
+            return f"{folder} counts as beside the data: rename it if it is a class"
+        return "outside of the layout"
+
+    return [Skipped(path, reason(path)) for path in paths if path not in taken]
 
 
 def _check_classes(source: Source) -> None:

@@ -96,9 +96,43 @@ def test_githubs_archive_has_examples_beside_the_classes():
     assert "README.md" in skipped(source)
 
 
-def test_a_class_may_be_named_examples_among_classes():
+@pytest.mark.parametrize("root", ["", "data/"])
+def test_folders_beside_two_classes_are_no_classes_and_the_reason_says_so(root):
+    source = found(
+        *(f"{root}cats/1.jpg", f"{root}dogs/1.jpg", f"{root}README.md"),
+        *(f"{root}docs/screenshot.png", f"{root}Assets/logo.png", f"{root}Assets/icons/1.png"),
+    )
+    assert labels(source) == {f"{root}cats/1.jpg": "cats", f"{root}dogs/1.jpg": "dogs"}
+    reason = "counts as beside the data: rename it if it is a class"
+    assert skipped(source) == {
+        f"{root}Assets/icons/1.png": f"{root}Assets/ {reason}",
+        f"{root}Assets/logo.png": f"{root}Assets/ {reason}",
+        f"{root}README.md": "outside of the layout",
+        f"{root}docs/screenshot.png": f"{root}docs/ {reason}",
+    }
+
+
+def test_a_folder_beside_the_parts_does_not_make_classes_of_them():
+    source = found("train/cats/1.jpg", "train/dogs/1.jpg", "test/1.jpg", "samples/1.jpg")
+    assert set(labels(source).values()) == {"cats", "dogs"}
+    assert set(skipped(source)) == {"samples/1.jpg", "test/1.jpg"}
+
+
+def test_a_class_may_be_named_examples_beside_one_other():
     source = found("examples/1.jpg", "cats/1.jpg")
     assert set(labels(source).values()) == {"examples", "cats"}
+
+
+def test_classes_that_all_have_such_names_count():
+    source = found("samples/1.jpg", "docs/1.jpg", "assets/1.jpg", "notes/read.me")
+    assert set(labels(source).values()) == {"samples", "docs", "assets"}
+    assert set(skipped(source)) == {"notes/read.me"}
+
+
+def test_the_only_folder_of_a_source_may_have_such_a_name():
+    source = found("examples/cats/1.jpg", "examples/dogs/1.jpg", "examples/README.md")
+    assert set(labels(source).values()) == {"cats", "dogs"}
+    assert skipped(source) == {"examples/README.md": "outside of the layout"}
 
 
 @pytest.mark.parametrize(
