@@ -5,10 +5,12 @@ import os
 import signal
 import threading
 import zipfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import zip_longest
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import TypeVar
@@ -17,10 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from classifier.errors import UserError
 from classifier.files import new_array, whole
 from classifier.images import Picture, Undecodable, decode
 
 Facts = TypeVar("Facts")
+Found = TypeVar("Found")
+Lot = Sequence[tuple[int, str]]  # rows of the array and paths
 
 AT_ONCE = (
     32  # pictures a worker takes: often enough for the progress bar, rarely enough to be cheap
@@ -60,6 +65,7 @@ def scan(
 
     Raises:
         OSError: the disk has no room for the array.
+        UserError: a process died, as a decoder's crash or too little memory makes one.
     """
     new_array(into, (len(paths), size, size, 3), np.uint8).flush()
     work = partial(
@@ -78,17 +84,39 @@ def scan(
         ProcessPoolExecutor(cores(), initializer=_start_worker) as pool,
         tqdm(total=len(paths), unit=" pictures", desc="decoding", disable=None) as bar,
     ):
-        # Ctrl-C reaches the workers too. They start with it held back, which they inherit, until
-        # _start_worker has made it quiet.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            results = pool.map(work, lots)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for some in results:
+        for some in _results(pool, work, lots):
             found += some
             bar.update(len(some))
     return found
+
+
+def _results(
+    pool: ProcessPoolExecutor, work: Callable[[Lot], list[Found]], lots: Sequence[Lot]
+) -> Iterator[list[Found]]:
+    """Yield what `work` makes of each lot, as pool.map does, but know which lots a death ended."""
+    futures: list[Future[list[Found]]] = []
+    # Ctrl-C reaches the workers too. They start with it held back, which they inherit, until
+    # _start_worker has made it quiet.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        try:
+            futures.extend(pool.submit(work, lot) for lot in lots)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for future in futures:
+            yield future.result()
+    except BrokenProcessPool as error:
+        pairs = zip_longest(lots, futures)
+        ended = [lot for lot, one in pairs if one is None or one.exception()]
+        # Workers take lots in order: those in work were the first of these.
+        in_work = [path for lot in ended[: cores()] for _, path in lot]
+        raise UserError(
+            f"a process died while it decoded one of {in_work[0]} to {in_work[-1]}: too little "
+            "memory (lower data.limits.pixels) or a damaged file (remove it) may be the reason"
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()  # or the pool would wait for them
 
 
 def cores() -> int:
@@ -124,7 +152,7 @@ def _opened(archive: Path, into: Path) -> tuple[zipfile.ZipFile, NDArray[np.uint
 
 
 def _scan_some(
-    members: Sequence[tuple[int, str]],
+    members: Lot,
     *,
     archive: Path,
     into: Path,

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from classifier.errors import UserError
 from classifier.images import Picture, decode
 from classifier.scanning import AT_ONCE, Rejected, cores, scan, write_rejected
 from tests.projects import ROOT
@@ -40,10 +41,34 @@ def fails(data: bytes, picture: Picture) -> Seen:
     raise ArithmeticError("a bug")
 
 
+def fails_slowly(data: bytes, picture: Picture) -> Seen:
+    Path(f"{time.monotonic_ns()}.failed").touch()
+    time.sleep(0.1)
+    return fails(data, picture)
+
+
 def unlinks(data: bytes, picture: Picture) -> str:
     """Take the archive's name away, so that nobody can open it again."""
     Path("images.zip").unlink(missing_ok=True)
     return "seen"
+
+
+def waits_for_another(data: bytes, picture: Picture) -> int:
+    """The process, once two of them have shown up."""
+    Path(f"{os.getpid()}.working").touch()
+    until = time.monotonic() + 20
+    while len(list(Path().glob("*.working"))) < 2:
+        assert time.monotonic() < until, "this process works alone"
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def dies(data: bytes, picture: Picture) -> None:
+    """As a crash in a decoder written in C, or the system where memory runs out, ends a process."""
+    if data == Path("deadly").read_bytes():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if data == Path("slow").read_bytes():
+        time.sleep(600)  # until the pool is ended
 
 
 def takes_long(data: bytes, picture: Picture) -> None:
@@ -102,12 +127,45 @@ def test_pictures_are_decoded_in_order_and_the_others_named(tmp_path, members):
     assert reasons["41.png"].startswith("too large: 200 x 100 pixels")
 
 
-def test_all_processes_work(tmp_path, members):
-    archive = archive_of(tmp_path / "images.zip", members)
-    found = scan(archive, list(members), tmp_path / "all.npy", seen, **OPTIONS)
-    processes = {one.process for one in found if isinstance(one, Seen)}
+def with_cores(monkeypatch, number):
+    """Let a scan see so many cores."""
+    cpus = set(range(number))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: cpus, raising=False)
+
+
+def test_all_processes_work(tmp_path, members, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with_cores(monkeypatch, 2)
+    archive = archive_of(Path("images.zip"), members)
+    found = scan(archive, list(members), Path("all.npy"), waits_for_another, **OPTIONS)
+    processes = {one for one in found if isinstance(one, int)}
+    assert len(processes) == 2
     assert os.getpid() not in processes
-    assert 1 <= len(processes) <= cores()
+
+
+@pytest.mark.parametrize(
+    ("number", "slow", "deadly", "words"),
+    [
+        (1, "none", "0.png", "0.png to 31.png"),
+        (1, "none", "50.png", "32.png to 63.png"),
+        (1, "none", "70.png", "64.png to 70.png"),
+        # One process sits in the first lot while the other has done the second.
+        (2, "0.png", "70.png", "0.png to 70.png"),
+    ],
+)
+def test_a_process_that_dies_is_told_in_one_line_with_what_was_in_work(
+    tmp_path, members, monkeypatch, number, slow, deadly, words
+):
+    monkeypatch.chdir(tmp_path)
+    with_cores(monkeypatch, number)
+    Path("slow").write_bytes(members.get(slow, b""))
+    Path("deadly").write_bytes(members[deadly])
+    archive = archive_of(Path("images.zip"), members)
+    with pytest.raises(UserError, match=f"decoded one of {words}: too little memory") as caught:
+        scan(archive, list(members), Path("all.npy"), dies, **OPTIONS)
+    assert "damaged" in str(caught.value)
+    assert "data.limits.pixels" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_same_pictures_give_the_same_array(tmp_path, members):
@@ -123,9 +181,18 @@ def test_a_bug_is_not_taken_for_a_bad_picture(tmp_path, members):
         scan(archive, ["0.png"], tmp_path / "all.npy", fails, **OPTIONS)
 
 
+def test_what_has_not_begun_when_a_bug_shows_up_is_not_done(tmp_path, members, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with_cores(monkeypatch, 1)
+    archive = archive_of(Path("images.zip"), members)
+    with pytest.raises(ArithmeticError, match="a bug"):
+        scan(archive, 30 * AT_ONCE * ["0.png"], Path("all.npy"), fails_slowly, **OPTIONS)
+    assert len(list(Path().glob("*.failed"))) < 10  # of 30 lots
+
+
 def test_a_worker_opens_the_archive_once(tmp_path, members, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
+    with_cores(monkeypatch, 1)
     archive = archive_of(Path("images.zip"), members)
     paths = [path for path in members if path not in ("3.png", "40.png", "41.png")]
     assert len(paths) > 2 * AT_ONCE  # so that the one worker takes several lots
