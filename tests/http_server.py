@@ -21,6 +21,7 @@ class Answer:
     body: bytes = b""
     status: int = 200
     etag: str = '"1"'
+    modified: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     breaks_after: int | None = None
     stalls_after: int | None = None
@@ -39,6 +40,7 @@ class Request:
     range: str
     if_range: str
     if_none_match: str
+    if_modified_since: str
 
 
 class Server:
@@ -86,9 +88,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         script = self.server.script
-        asked = [self.headers.get(name, "") for name in ("Range", "If-Range", "If-None-Match")]
-        answer = script.answer(Request(self.path, *asked))
-        status, body, headers = _response(answer, *asked)
+        names = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
+        request = Request(self.path, *(self.headers.get(name, "") for name in names))
+        answer = script.answer(request)
+        status, body, headers = _response(answer, request)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -116,16 +119,19 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def _response(
-    answer: Answer, asked: str, if_range: str, if_none_match: str
-) -> tuple[int, bytes, dict[str, str]]:
-    headers = {"ETag": answer.etag} if answer.etag else {}
-    headers |= answer.headers
-    if answer.status == 200 and answer.etag and if_none_match == answer.etag:
+def _response(answer: Answer, request: Request) -> tuple[int, bytes, dict[str, str]]:
+    given = {"ETag": answer.etag, "Last-Modified": answer.modified}
+    headers = {name: value for name, value in given.items() if value} | answer.headers
+    conditions = (
+        (answer.etag, request.if_none_match),
+        (answer.modified, request.if_modified_since),
+    )
+    if answer.status == 200 and any(has and has == known for has, known in conditions):
         return 304, b"", headers
-    start = re.fullmatch(r"bytes=(\d+)-", asked)
+    start = re.fullmatch(r"bytes=(\d+)-", request.range)
     ranged = start is not None and answer.knows_ranges and answer.status == 200
-    if ranged and if_range and answer.knows_if_range and if_range != answer.etag:
+    changed = request.if_range and request.if_range not in (answer.etag, answer.modified)
+    if ranged and changed and answer.knows_if_range:
         ranged = False
     status, body, size = answer.status, answer.body, len(answer.body)
     if ranged and start:
