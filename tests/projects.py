@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib
 import psutil
+import pytest
 from ruamel.yaml import YAML
 
 from classifier.demo import change_params, copy_checkout
@@ -38,6 +39,11 @@ drawn:
   seed: 0
 terms: This project's own.
 citation: None needed.
+"""
+IDENTITY = """\
+[user]
+name = Tester
+email = tester@example.org
 """
 NO_VARIABLES: Mapping[str, str] = {}
 # The least that trains: seconds a stage, most of them TensorFlow's start.
@@ -115,7 +121,7 @@ class Project:
     def clone(self, folder: Path) -> "Project":
         """Clone what is committed; nothing that DVC has made comes along."""
         self.run("git", "clone", "--quiet", ".", str(folder / "checkout"))
-        return _configured(folder)
+        return Project(folder / "checkout", clean_environment(folder / "home"))
 
     def read(self, path: str) -> str:
         return (self.root / path).read_text(encoding="utf-8")
@@ -129,13 +135,22 @@ def new_project(folder: Path, changes: dict[str, Any] = TINY) -> Project:
         changes: of params.yaml.
     """
     root = folder / "checkout"
-    with contextlib.chdir(ROOT):
+    with contextlib.chdir(ROOT), pytest.MonkeyPatch.context() as monkeypatch:
+        clean_process(monkeypatch, folder / "home")
         copy_checkout(root)
     (root / CATALOGUE).write_text(DRAWN, encoding="utf-8")
-    subprocess.run(["git", "init", "--quiet", root], check=True)
-    project = _configured(folder)
+    project = new_repository(folder)
     project.change(changes)
     project.commit()
+    return project
+
+
+def new_repository(folder: Path) -> Project:
+    """Make a git repository of folder/checkout, which may be there; a home lies beside it."""
+    root = folder / "checkout"
+    root.mkdir(parents=True, exist_ok=True)
+    project = Project(root, clean_environment(folder / "home"))
+    project.run("git", "init", "--quiet")
     return project
 
 
@@ -150,12 +165,17 @@ def pretend(project: Project, stage: str) -> None:
     project.dvc("commit", "--force", stage)
 
 
-def _configured(folder: Path) -> Project:
-    home = folder / "home"
-    home.mkdir(parents=True)
+def clean_environment(home: Path) -> dict[str, str]:
+    """The variables of commands that run git or DVC: nothing of the user's, a home of their own.
+
+    A hook of git sets GIT_DIR and GIT_INDEX_FILE, and whatever runs git under them changes the
+    user's own repository, wherever it runs.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    (home / ".gitconfig").write_text(IDENTITY, encoding="utf-8")
     ours = ("DVC_", "GIT_", "DATA_MIRROR", "PYTHONPATH", "RECORD", "XDG_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-    environment |= {
+    return environment | {
         # `python` in dvc.yaml is then the one that runs the tests.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "HOME": str(home),
@@ -168,10 +188,15 @@ def _configured(folder: Path) -> Project:
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
-    project = Project(folder / "checkout", environment)
-    project.run("git", "config", "user.name", "Tester")
-    project.run("git", "config", "user.email", "tester@example.org")
-    return project
+
+
+def clean_process(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Give this process a clean environment: for what runs git or DVC from it or in it."""
+    environment = clean_environment(home)
+    for name in os.environ.keys() - environment.keys():
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
 
 def pipeline(root: Path = ROOT) -> dict[str, Any]:

@@ -31,9 +31,8 @@ def url(published, tmp_path) -> str:
 
 
 def tag(published: Project, folder: Path, *options: str) -> None:
-    person = ("-c", "user.name=Tester", "-c", "user.email=tester@example.org")
     repository = f"--git-dir={folder / 'repository.git'}"
-    published.run("git", repository, *person, "tag", *options, "vgg16@v1.0.0")
+    published.run("git", repository, "tag", *options, "vgg16@v1.0.0")
 
 
 @pytest.mark.parametrize("rev", [(), ("--rev", "v1.0.0")])

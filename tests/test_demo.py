@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,14 @@ import pytest
 
 from classifier.demo import copy_checkout, run_demo
 from classifier.errors import UserError
-from tests.projects import ROOT, STAGES, dependencies, outputs
+from tests.projects import (
+    ROOT,
+    STAGES,
+    clean_process,
+    dependencies,
+    new_repository,
+    outputs,
+)
 
 TRACKED = {
     ".gitignore": "__pycache__/\n/data/raw/\n",
@@ -37,16 +43,21 @@ UNTRACKED = {
 }
 
 
+@pytest.fixture(autouse=True)
+def clean(tmp_path, monkeypatch) -> None:
+    clean_process(monkeypatch, tmp_path / "home")
+
+
 @pytest.fixture
 def checkout(tmp_path, monkeypatch) -> Path:
     """A working directory that git tracks some of."""
-    monkeypatch.chdir(tmp_path)
-    subprocess.run(["git", "init", "--quiet"], check=True)
+    project = new_repository(tmp_path)
+    monkeypatch.chdir(project.root)
     write(TRACKED)
-    subprocess.run(["git", "add", "--all"], check=True)
+    project.run("git", "add", "--all")
     write(UNTRACKED)
     Path("classifier/removed.py").unlink()
-    return tmp_path
+    return project.root
 
 
 def write(files: dict[str, str]) -> None:
@@ -98,7 +109,6 @@ def test_the_stages_run_in_the_python_that_runs_the_demo(checkout, monkeypatch):
     """As .venv/bin/python -m classifier demo does where .venv is not activated."""
     write(
         {
-            ".dvc/config": "[core]\n    analytics = false\n",
             "params.yaml": (ROOT / "params.yaml").read_text(encoding="utf-8"),
             "dvc.yaml": "stages: {look: {cmd: python stages/download.py}}",
             "stages/download.py": "import sys\nopen('which', 'w').write(sys.prefix)\nexit(1)\n",

@@ -1,8 +1,6 @@
-import os
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from scipy.stats import t as student
@@ -10,6 +8,7 @@ from scipy.stats import ttest_ind
 
 from classifier.errors import UserError
 from classifier.experiments import Run, compare, differing, gather, summarise, table
+from tests.projects import clean_process, new_repository
 
 STAGE = """
 import json, pathlib, yaml
@@ -36,37 +35,25 @@ stages:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    root = tmp_path_factory.mktemp("repository")
-    folder = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-
-    def do(*command, ok=True):
-        done = subprocess.run(
-            command, cwd=root, env=environment, capture_output=True, text=True, check=False
-        )
-        assert not ok or done.returncode == 0, done.stderr
-
-    def dvc(*arguments, ok=True):
-        do(sys.executable, "-m", "dvc", *arguments, ok=ok)
-
+    folder = tmp_path_factory.mktemp("repository")
+    project = new_repository(folder)
+    root, dvc = project.root, project.dvc
     (root / "stage.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(PIPELINE)
     (root / "params.yaml").write_text("seed: 1\ntrain:\n  boost: 0.0\n")
-    do("git", "init", "-q")
-    do("git", "config", "user.email", "a@example.org")
-    do("git", "config", "user.name", "A")
     dvc("init", "-q")
-    do("git", "add", "-A")
-    do("git", "commit", "-qm", "start")
+    project.commit()
     for seed in (1, 2, 3):
         dvc("exp", "run", "-q", "-n", f"low-{seed}", "-S", f"seed={seed}", "-S", "train.boost=0.0")
     for name, seed in (("high-1", 4), ("high-2", 5), ("high-10", 6), ("high-long-1", 7)):
         dvc("exp", "run", "-q", "-n", name, "-S", f"seed={seed}", "-S", "train.boost=0.2")
-    dvc("exp", "run", "-q", "-n", "high-11", "-S", "seed=13", ok=False)
+    dvc("exp", "run", "-q", "-n", "high-11", "-S", "seed=13", fails=True)
     # Nothing starts the queue, so that these stay unfinished.
     dvc("exp", "run", "-q", "--queue", "-n", "high-12", "-S", "seed=19")
     dvc("exp", "run", "-q", "--queue", "-n", "queued", "-S", "seed=range(20,22)")
-    return root
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        clean_process(monkeypatch, folder / "home")  # the experiments are read by DVC in here
+        yield root
 
 
 def run(name, accuracy, **parameters):

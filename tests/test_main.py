@@ -9,10 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.projects import ROOT, clean_process, new_repository
 from tests.test_prediction import jpeg, lay_out
 
-ROOT = Path(__file__).parents[1]
 HEAVY = ("keras", "tensorflow", "pandas", "sklearn", "scipy", "matplotlib", "cv2")
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path, monkeypatch) -> None:
+    clean_process(monkeypatch, tmp_path / "home")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @pytest.fixture
@@ -22,13 +29,7 @@ def trained(tmp_path, monkeypatch) -> None:
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
 
 
 def classifier(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,9 +66,11 @@ def test_no_command_shows_the_commands():
     assert all(word in classifier("--help").stdout for word in ("check", "compare", "predict"))
 
 
-def test_compare_without_experiments_is_one_line(trained):
-    subprocess.run(["git", "init", "-q"], check=True)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
+def test_compare_without_experiments_is_one_line(tmp_path, monkeypatch):
+    project = new_repository(tmp_path)
+    project.dvc("init", "--quiet")
+    monkeypatch.chdir(project.root)
+    lay_out()
     found = classifier("compare", "a", "b")
     assert found.returncode == 1
     assert found.stderr.startswith("error: ")
@@ -126,7 +129,6 @@ def test_a_reader_that_has_seen_enough_is_no_error(some):
     command = f"{sys.executable} -m classifier predict some --csv | head -n 1"
     found = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
         check=False,

@@ -1,10 +1,7 @@
 """The charts of `dvc plots show` and `dvc plots diff`, by real DVC in a small repository."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +13,9 @@ from classifier.evaluation import Seen, chart_rows, write_charts
 from classifier.pictures import MODEL_COLOURS
 from classifier.splits import Split
 from classifier.training import write_curve
+from tests.projects import ROOT, Project, new_repository
 
-ROOT = Path(__file__).parents[1]
 CHARTS = {"loss", "accuracy", "roc", "precision_recall", "reliability", "scores", "confusion"}
-
-
-def dvc(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder,
-        env=os.environ | {"HOME": str(folder), "DVC_NO_ANALYTICS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def write_tables(folder: Path, strength: float) -> None:
@@ -62,20 +41,19 @@ def write_tables(folder: Path, strength: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("plots")
-    git(folder, "init", "--quiet")
-    dvc(folder, "init", "--quiet")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = new_repository(tmp_path_factory.mktemp("plots"))
+    project.dvc("init", "--quiet")
+    folder = project.root
     shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
     yaml = YAML(typ="safe", pure=True)
     plots = yaml.load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     with (folder / "dvc.yaml").open("w", encoding="utf-8") as file:
         yaml.dump({"plots": plots}, file)
     write_tables(folder, strength=1.0)
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "one result")
+    project.commit()
     write_tables(folder, strength=4.0)
-    return folder
+    return project
 
 
 def charts(output: str) -> dict[str, dict[str, Any]]:
@@ -92,7 +70,7 @@ def rows_of(chart: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_every_chart_shows_the_three_models(repository):
-    shown = charts(dvc(repository, "plots", "show", "--json"))
+    shown = charts(repository.dvc("plots", "show", "--json"))
     assert set(shown) == CHARTS
     for name, chart in shown.items():
         files = {Path(row["filename"]).stem for row in rows_of(chart)}
@@ -101,7 +79,7 @@ def test_every_chart_shows_the_three_models(repository):
 
 
 def test_every_chart_compares_two_revisions(repository):
-    shown = charts(dvc(repository, "plots", "diff", "HEAD", "--json"))
+    shown = charts(repository.dvc("plots", "diff", "HEAD", "--json"))
     assert set(shown) == CHARTS
     for name, chart in shown.items():
         assert set(chart["revisions"]) == {"HEAD", "workspace"}, name
@@ -110,7 +88,7 @@ def test_every_chart_compares_two_revisions(repository):
 
 
 def test_a_curve_of_training_is_told_from_one_of_validation(repository):
-    shown = charts(dvc(repository, "plots", "show", "--json"))
+    shown = charts(repository.dvc("plots", "show", "--json"))
     for name in ("loss", "accuracy"):
         fields = {row["field"] for row in rows_of(shown[name])}
         assert fields == {f"train_{name}", f"validation_{name}"}

@@ -1,17 +1,15 @@
 """What cannot run here of GitHub's workflows: their schema, and the commands of their steps."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
-from tests.projects import ROOT, Project, pretend
+from tests.projects import ROOT, Project, new_repository, pretend
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 NAMES = [path.name for path in WORKFLOWS]
@@ -89,23 +87,16 @@ stages:
 @pytest.fixture
 def small(tmp_path) -> Project:
     """A committed repository of two stages that have run, as CI sees it: without the data."""
-    (tmp_path / "origin").mkdir()
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_CONFIG_NOSYSTEM": "1"}
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    origin = Project(tmp_path / "origin", environment)
+    origin = new_repository(tmp_path / "origin")
     (origin.root / "dvc.yaml").write_text(SMALL)
     (origin.root / "params.yaml").write_text("size: 1\n")
     (origin.root / "pictures").write_text("pictures")
     (origin.root / ".ci").mkdir()
     shutil.copy(ROOT / ".ci/check-lock", origin.root / ".ci")
-    origin.run("git", "init", "--quiet")
-    origin.run("git", "config", "user.name", "Tester")
-    origin.run("git", "config", "user.email", "tester@example.org")
     origin.dvc("init", "--quiet")
     origin.dvc("repro")
     origin.commit()
-    origin.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
-    return Project(tmp_path / "clone", environment)
+    return origin.clone(tmp_path / "clone")
 
 
 @pytest.mark.slow
