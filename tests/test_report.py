@@ -282,11 +282,14 @@ def test_nothing_short_of_all_is_called_all():
 
 
 def test_one_epoch_is_singular(two):
-    params = two.params
-    params |= {"train": params["train"] | {"epochs": 1}, "augment": params["augment"]}
-    params |= {"finetune": params["finetune"] | {"head_epochs": 1, "epochs": 1, "dense_units": 1}}
+    once = {
+        "train": {"epochs": 1},
+        "augment": {"epochs": 1},
+        "finetune": {"head_epochs": 1, "epochs": 1, "dense_units": 1},
+    }
+    params = two.params | {section: two.params[section] | one for section, one in once.items()}
     for name in ("baseline", "augmented", "vgg16"):
-        recipe = report.recipe(name, params | {"augment": params["augment"] | {"epochs": 1}})
+        recipe = report.recipe(name, params)
         assert "1 epoch" in recipe
         assert not re.search(r"\b1 (epochs|units)", recipe)
 
