@@ -10,6 +10,8 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
+from classifier.wording import decimals
+
 Rows = Sequence[dict[str, Any]]
 Point = tuple[float, float]
 
@@ -105,7 +107,7 @@ def learning(curves: Mapping[str, Rows], kept: Mapping[str, float], measure: str
         validated = dict(points(rows, "epoch", columns[1]))
         if best in validated:
             shapes.append(Shape(frame.dots([(best, validated[best])]), "dot", number))
-            ends.append(f"{name} {validated[best]:.3f} in epoch {best:g}")
+            ends.append(f"{name} {decimals(validated[best])} in epoch {best:g}")
     return Chart(
         f"{measure.capitalize()} by epoch",
         f"Learning curves; validation {measure} where the model was kept: {', '.join(ends)}.",
@@ -158,7 +160,9 @@ def precision_recall(by_model: Mapping[str, Rows], areas: Sequence[float]) -> Ch
 
 
 def _each(by_model: Mapping[str, Rows], values: Sequence[float]) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in zip(by_model, values, strict=True))
+    return ", ".join(
+        f"{name} {decimals(value)}" for name, value in zip(by_model, values, strict=True)
+    )
 
 
 def reliability(name: str, number: int, rows: Rows, classes: int) -> Chart:
@@ -173,7 +177,7 @@ def reliability(name: str, number: int, rows: Rows, classes: int) -> Chart:
         dots = points(inside, "confidence", "accuracy")
         shapes.append(Shape(frame.whiskers(spans), f"whisker {style}", model))
         shapes.append(Shape(frame.dots(dots), f"dot {style}", model))
-    said = ", ".join(f"{y:.2f} at {x:.2f}" for x, y in dots)
+    said = ", ".join(f"{decimals(y, 2)} at {decimals(x, 2)}" for x, y in dots)
     return Chart(
         name,
         f"Reliability of {name} after temperature scaling; accuracy by confidence: {said}.",

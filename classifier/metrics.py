@@ -206,7 +206,8 @@ def wilson_of_spread(value: float, samples: NDArray, n: int) -> Figure:
     """
     ratio = _ratio(value, float(np.var(samples, ddof=1)), value * (1 - value) / n)
     low, high = proportion_confint(value * n / ratio, n / ratio, method="wilson")
-    return Figure(value, float(low), float(high), "bootstrap, wilson")
+    # A figure of 0 or 1 is its interval's end, which rounding may leave beside it.
+    return Figure(value, min(value, float(low)), max(value, float(high)), "bootstrap, wilson")
 
 
 def auc_interval(

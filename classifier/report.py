@@ -23,7 +23,7 @@ from classifier.dotted import leaves
 from classifier.files import write_text
 from classifier.findings import findings
 from classifier.pictures import MODEL_COLOURS
-from classifier.wording import counted, percent, points
+from classifier.wording import counted, decimals, percent, points
 
 TEMPLATE = "report.html.j2"
 OTHER_COLOUR = "#7a7f87"  # of a model that has none of its own
@@ -134,6 +134,7 @@ def render(path: Path, content: Report) -> None:
     )
     environment.filters |= {
         "percent": percent_or_dash,
+        "decimals": decimals,
         "interval": interval,
         "plain": plain,
         "counted": counted,
@@ -429,4 +430,4 @@ def interval(figure: dict[str, Any], as_percent: bool) -> str:
         return ""
     if as_percent:
         return f"{points(figure['low'])} to {points(figure['high'])}"
-    return f"{figure['low']:.3f} to {figure['high']:.3f}"
+    return f"{decimals(figure['low'])} to {decimals(figure['high'])}"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix_at_thresholds
 
 from classifier.metrics import as_dict, proportion
+from classifier.wording import decimals
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def choose(labels: NDArray, positive: NDArray, goal: str | float) -> Threshold:
         wanted = enough if reached else precision == precision.max()
         best = int(np.flatnonzero(wanted)[-1])
 
-    note = f"precision {precision[best]:.3f} and recall {recall[best]:.3f} on {len(labels)} images"
+    shown = f"precision {decimals(precision[best])} and recall {decimals(recall[best])}"
+    note = f"{shown} on {len(labels)} images"
     if not reached:
         note = f"no threshold reaches {goal}; the most precise one gives {note}"
     return Threshold(_halfway_down(candidates, best), str(goal), reached, note)

@@ -16,6 +16,17 @@ def percent(share: float) -> str:
     return f"{points(share)} %"
 
 
+def decimals(figure: float, digits: int = 3) -> str:
+    """A figure that is never negative: `0.972`; `>0.999` and `<0.001` next to 1 and 0."""
+    text = f"{figure:.{digits}f}"
+    step = 10**-digits
+    if figure < 1 and float(text) == 1:
+        return f">{1 - step:.{digits}f}"
+    if figure > 0 and float(text) == 0:
+        return f"<{step:.{digits}f}"
+    return text
+
+
 def counted(number: int, noun: str) -> str:
     """`1 epoch`, `1,200 epochs`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -99,6 +99,18 @@ def test_reliability_has_a_dot_at_each_accuracy_and_a_whisker_along_its_interval
     assert "accuracy by confidence: 0.70 at 0.60." in chart.description
 
 
+def test_descriptions_call_nothing_certain_that_is_not():
+    curve = rows("epoch train_loss validation_loss", (1, 0.5, 0.0002), (2, 0.4, 0.3))
+    table = rows("scores confidence accuracy low high", ("calibrated", 0.997, 0.996, 0.9, 1.0))
+    for chart, said in (
+        (charts.roc({"a": ROC, "b": ROC}, [0.9997, 1.0]), "under them: a >0.999, b 1.000."),
+        (charts.precision_recall({"a": []}, [0.9996]), "average precision: a >0.999."),
+        (charts.reliability("a", 0, table, 2), "by confidence: >0.99 at >0.99."),
+        (charts.learning({"a": curve}, {"a": 1}, "loss"), "was kept: a <0.001 in epoch 1."),
+    ):
+        assert chart.description.endswith(said)
+
+
 def test_a_histogram_has_a_bar_as_high_as_each_count_and_none_for_nothing():
     table = rows(
         "lower upper label count",

@@ -250,6 +250,12 @@ def test_a_figures_interval_follows_the_bootstrap_where_errors_are_many(spread):
     assert figure.low < 0.8 - 1.5 * spread < 0.8 + 1.5 * spread < figure.high
 
 
+@pytest.mark.parametrize("images", [7, 100, 1000])
+def test_an_interval_of_all_or_of_nothing_ends_there_exactly(images):
+    assert wilson_of_spread(1.0, np.ones(9), images).high == 1.0
+    assert wilson_of_spread(0.0, np.zeros(9), images).low == 0.0
+
+
 def test_ranked_and_macro_figures_have_intervals_as_wide_as_their_own_resamples_spread():
     # Far from what a proportion of as many images would have: a third of the macro figures hangs on
     # 15 images.

@@ -19,6 +19,7 @@ from classifier.calibration import apply_temperature
 from classifier.comparison import compare_models
 from classifier.quality import Facts, Row, near_duplicates
 from classifier.quality import report as quality_report
+from classifier.wording import decimals
 
 CHROMIUM = Path("/usr/bin/chromium")
 QUIET = [
@@ -201,9 +202,10 @@ def test_every_figure_of_the_table_stands_there_with_its_interval(two, tmp_path)
             assert f"{100 * figure['value']:.1f} % {low:.1f}–{high:.1f}" in text
         for key in ("roc_auc", "log_loss", "brier", "average_precision"):
             figure = test[key]
-            assert f"{figure['value']:.3f} {figure['low']:.3f}–{figure['high']:.3f}" in text
+            value, low, high = (decimals(figure[end]) for end in ("value", "low", "high"))
+            assert f"{value} {low}–{high}" in text
         ece = test["ece"]
-        assert f"{ece['value']:.3f} {ece['if_calibrated']:.3f}, ≤ " in text
+        assert f"{decimals(ece['value'])} {decimals(ece['if_calibrated'])}, ≤ " in text
 
 
 def test_the_confusion_matrices_are_those_of_the_models(two, tmp_path):
@@ -279,6 +281,27 @@ def test_nothing_short_of_all_is_called_all():
     assert report.percent_or_dash(figure["value"]) == ">99.9\N{NO-BREAK SPACE}%"
     assert report.interval(figure, as_percent=True) == "99.9 to >99.9"
     assert report.percent_or_dash(1.0) == "100.0\N{NO-BREAK SPACE}%"
+
+
+def test_nothing_short_of_one_is_called_one_anywhere_on_the_page(two, tmp_path):
+    models = {name: dict(model) for name, model in two.details["models"].items()}
+    vgg16 = models["vgg16"]
+    vgg16["test"] = vgg16["test"] | {
+        "roc_auc": {"value": 0.9997, "low": 0.9991, "high": 0.99996, "method": "x"},
+        "ece": {"value": 0.0003, "bins": 15, "if_calibrated": 0.0001, "if_calibrated_95": 0.0004},
+    }
+    vgg16["threshold"] = vgg16["threshold"] | {"value": 0.9998, "note": "precision >0.999"}
+    page = rendered(tmp_path, replace(two, details=two.details | {"models": models}))
+    assert ">0.999 0.999–>0.999" in page.text
+    assert "<0.001 <0.001, ≤ <0.001" in page.text
+    assert "0.5: precision >0.999 >0.999" in page.text
+    labels = [svg["aria-label"] or "" for svg in page.named("svg") if "aria-label" in svg]
+    (roc,) = [label for label in labels if label.startswith("ROC")]
+    assert roc.endswith("vgg16 >0.999.")
+    # As the file has them: escaped, once.
+    assert "&gt;0.999<small>0.999–&gt;0.999</small>" in page.html
+    assert "&lt;0.001<small>&lt;0.001, ≤ &lt;0.001</small>" in page.html
+    assert not re.search(r"<\d|&amp;[gl]t;", page.html)
 
 
 def test_one_epoch_is_singular(two):

@@ -103,6 +103,14 @@ def test_one_class_alone_gives_no_threshold():
     assert choose(np.array([1, 1]), np.array([0.2, 0.9]), 0.5).value == 0.5
 
 
+def test_a_note_calls_nothing_certain_that_is_not():
+    labels = np.repeat([0, 1], [3000, 3000])
+    positive = np.where(labels == 1, 0.9, 0.1)
+    positive[0] = 0.95
+    note = choose(labels, positive, "recall>=0.9").note
+    assert note == "precision >0.999 and recall 1.000 on 6000 images"
+
+
 @settings(deadline=None)
 @given(
     st.lists(

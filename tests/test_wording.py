@@ -1,6 +1,6 @@
 import pytest
 
-from classifier.wording import counted, percent
+from classifier.wording import counted, decimals, percent
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,26 @@ from classifier.wording import counted, percent
 )
 def test_nothing_short_of_certain_is_called_certain(share, shown):
     assert percent(share) == shown
+
+
+@pytest.mark.parametrize(
+    ("figure", "digits", "shown"),
+    [
+        (1.0, 3, "1.000"),
+        (0.99951, 3, ">0.999"),
+        (0.9994, 3, "0.999"),
+        (0.97251, 3, "0.973"),
+        (0.0006, 3, "0.001"),
+        (0.0004, 3, "<0.001"),
+        (0.0, 3, "0.000"),
+        (1.0004, 3, "1.000"),
+        (2.5, 3, "2.500"),
+        (0.996, 2, ">0.99"),
+        (0.004, 2, "<0.01"),
+    ],
+)
+def test_nothing_short_of_certain_is_called_certain_in_decimals(figure, digits, shown):
+    assert decimals(figure, digits) == shown
 
 
 def test_one_is_singular():
