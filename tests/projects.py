@@ -18,6 +18,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from classifier.demo import change_params, copy_checkout
+from classifier.dotted import leaves
 
 ROOT = Path(__file__).parents[1]
 RECORDER = Path(__file__).parent / "recorder"
@@ -221,6 +222,10 @@ def outputs(root: Path, stage: str) -> dict[str, bool]:
     return found
 
 
+def files_in(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
 def files_made(root: Path, stage: str) -> dict[str, bool]:
     """The files that a stage has made, those in folders too, and whether DVC caches them."""
     return {
@@ -233,24 +238,13 @@ def files_made(root: Path, stage: str) -> dict[str, bool]:
 
 def parameters(root: Path, stage: str) -> list[str]:
     """The leaves of params.yaml that a stage of dvc.yaml declares, alone or by their section."""
-    everything = leaves(YAML(typ="safe").load(root / "params.yaml"))
+    everything = dict(leaves(YAML(typ="safe").load(root / "params.yaml")))
     return [
         leaf
         for declared in pipeline(root)["stages"][stage].get("params", [])
         for leaf in everything
         if leaf == declared or leaf.startswith(f"{declared}.")
     ]
-
-
-def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of params.yaml by their dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            found |= leaves(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 def seconds_of_children() -> float:

@@ -1,32 +1,23 @@
 """data/raw depends on the pictures alone, however they came."""
 
-import io
 import json
 import shutil
 import tarfile
 import tracemalloc
 import zipfile
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from classifier.archives import Limits
 from classifier.catalog import Drawn
 from classifier.collecting import collect, collect_drawn
 from classifier.dataset import Labelled, read_index, write_images, write_index
 from classifier.errors import UserError
+from tests.noise import png
 
 LIMITS = Limits(files=1000, file_bytes=10**6, total_bytes=10**7, ratio=200)
 OUTPUTS = ("images.zip", "images.csv", "dataset.json")
 FACTS = {"name": "mine", "source": "mine.zip"}
-
-
-def png(seed: int) -> bytes:
-    file = io.BytesIO()
-    noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
-    Image.fromarray(noise).save(file, "PNG")
-    return file.getvalue()
 
 
 PICTURES = {

@@ -14,6 +14,7 @@ from tests.projects import (
     STAGES,
     clean_process,
     dependencies,
+    files_in,
     new_repository,
     outputs,
 )
@@ -64,10 +65,6 @@ def write(files: dict[str, str]) -> None:
     for name, content in files.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(content, encoding="utf-8")
-
-
-def files_in(root: Path) -> set[str]:
-    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
 def test_what_a_run_reads_is_copied_and_nothing_else(checkout):

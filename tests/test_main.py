@@ -12,8 +12,6 @@ import pytest
 from tests.projects import ROOT, clean_process, new_repository
 from tests.test_prediction import jpeg, lay_out
 
-HEAVY = ("keras", "tensorflow", "pandas", "sklearn", "scipy", "matplotlib", "cv2")
-
 
 @pytest.fixture(autouse=True)
 def clean(tmp_path, monkeypatch) -> None:
@@ -48,14 +46,6 @@ def test_check_names_what_is_wrong_in_one_line(trained):
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.startswith("error: params.yaml: data.resize is 'stretch', allowed: ")
     assert found.stderr.count("\n") == 1
-
-
-def test_check_imports_nothing_heavy(trained):
-    code = (
-        "import sys; from classifier.__main__ import main; main(['check']); "
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    assert python("-c", code).stdout == "params.yaml is good\n[]\n"
 
 
 def test_no_command_shows_the_commands():

@@ -24,6 +24,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from classifier.dotted import leaves
 from classifier.files import write_json
 from classifier.params import load_params
 from classifier.sample import CLASSES, pictures
@@ -36,8 +37,8 @@ from tests.projects import (
     Project,
     dependencies,
     ended_with_all,
+    files_in,
     files_made,
-    leaves,
     new_project,
     outputs,
     parameters,
@@ -53,7 +54,6 @@ PATIENCE = 1200  # seconds that a test waits for something to happen
 # Of computing, which other programs on the machine do not lengthen much; the benchmark has the time
 # that passes.
 NOOP_SECONDS = 5.0
-ERROR_SECONDS = 1.0
 
 
 def bytes_of(project: Project, stages: tuple[str, ...] = STAGES) -> dict[str, str]:
@@ -63,10 +63,6 @@ def bytes_of(project: Project, stages: tuple[str, ...] = STAGES) -> dict[str, st
         for stage in stages
         for path in files_made(project.root, stage)
     }
-
-
-def files_in(root: Path) -> set[str]:
-    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
 # One repository that everything has run in, watched by tests/recorder.
@@ -254,7 +250,7 @@ def test_changing_a_parameter_makes_status_name_the_stages_that_read_it(
     read = {stage: gathered(all_records, stage, "read") for stage in STAGES}
     wrong = {}
     try:
-        for key in leaves(yaml.load(original)):
+        for key, _ in leaves(yaml.load(original)):
             content = yaml.load(original)
             *sections, last = key.split(".")
             section = content
@@ -646,25 +642,6 @@ def test_a_stage_that_fails_leaves_the_results_of_none(project):
     # What was rejected may be the reason of the failure, so this list stays; no stage reads it.
     assert files_in(project.root / "data/splits") <= {".gitignore", "rejected.csv"}
     assert not any("rejected.csv" in path for stage in STAGES for path in dependencies(stage))
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_wrong_parameter_is_told_by_every_stage_in_one_line(project, tmp_path, stage):
-    for changes, words in (
-        ({"train": {"epochs": "many"}}, ("train.epochs", "many", "integer")),
-        ({"train": {"epochs": 1, "epoch": 3}}, ("train.epoch", "did you mean epochs?")),
-    ):
-        project.change(changes)
-        before = seconds_of_children()
-        output = project.stage(stage, fails=True, variables=recording(tmp_path / "records"))
-        assert seconds_of_children() - before < ERROR_SECONDS
-        (line,) = output.splitlines()
-        assert line.startswith("error: ")
-        assert all(word in line for word in words), line
-    imported = recorded(tmp_path / "records", stage, "module")
-    assert "classifier.params" in imported, "nothing was written down"
-    assert not imported & {"tensorflow", "keras", "torch"}
-    assert not any((project.root / path).exists() for path in outputs(project.root, stage))
 
 
 def test_the_parameters_of_these_tests_are_allowed(project):

@@ -21,8 +21,9 @@ from classifier.errors import UserError
 from classifier.images import decode
 from classifier.params import load_params
 from classifier.prediction import decide, files, predict
+from tests.projects import ROOT
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
+PARAMS = ROOT / "params.yaml"
 SIZE = 80
 TEMPERATURE = 2.0
 MODEL = Path("data/models/vgg16.keras")

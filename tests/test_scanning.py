@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import io
 import os
 import signal
 import subprocess
@@ -15,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
 
 from classifier.errors import UserError
 from classifier.images import Picture, decode
 from classifier.scanning import AT_ONCE, Rejected, cores, scan, write_rejected
+from tests.noise import png
 from tests.projects import ROOT
 
 OPTIONS = {"size": 8, "resize": "squash", "max_pixels": 10_000}
@@ -74,13 +73,6 @@ def dies(data: bytes, picture: Picture) -> None:
 def takes_long(data: bytes, picture: Picture) -> None:
     Path(f"{os.getpid()}.working").touch()
     time.sleep(0.5)
-
-
-def png(number: int, width: int = 12, height: int = 9) -> bytes:
-    file = io.BytesIO()
-    noise = np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
-    Image.fromarray(noise).save(file, "PNG")
-    return file.getvalue()
 
 
 def archive_of(path, members):

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from classifier.dotted import leaves
 from classifier.params import load_params
-from tests.projects import ROOT, STAGES, dependencies, leaves, outputs, parameters, pipeline
+from tests.projects import ROOT, STAGES, dependencies, outputs, parameters, pipeline
 
 
 def modules_in(path: str, root: Path = ROOT) -> set[str]:
@@ -79,8 +80,8 @@ def test_there_are_six_stages_and_each_is_a_module():
 
 
 def test_every_parameter_is_declared_by_a_stage_and_every_declared_one_exists():
-    in_file = set(leaves(load_params(ROOT / "params.yaml").model_dump()))
-    assert {leaf for stage in STAGES for leaf in parameters(ROOT, stage)} == in_file
+    in_file = dict(leaves(load_params(ROOT / "params.yaml").model_dump()))
+    assert {leaf for stage in STAGES for leaf in parameters(ROOT, stage)} == in_file.keys()
     declared = {key for one in pipeline()["stages"].values() for key in one.get("params", [])}
     known = {".".join(leaf.split(".")[:n]) for leaf in in_file for n in range(1, 4)}
     assert declared <= known
@@ -101,15 +102,16 @@ def test_params_yaml_keeps_its_form_when_an_experiment_rewrites_it(tmp_path):
     # DVC's own writer, as `dvc exp run -S` uses it: the first experiment shall make no noise.
     from dvc.utils.serialize import modify_yaml
 
+    committed = (ROOT / "params.yaml").read_bytes()
     copy = tmp_path / "params.yaml"
-    copy.write_bytes((ROOT / "params.yaml").read_bytes())
+    copy.write_bytes(committed)
     with modify_yaml(copy) as content:
         content["seed"] = 2
-    old = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()
-    new = copy.read_text(encoding="utf-8").splitlines()
-    assert [pair for pair in zip(old, new, strict=True) if pair[0] != pair[1]] == [
-        ("seed: 1" + old[1].removeprefix("seed: 1"), "seed: 2" + old[1].removeprefix("seed: 1"))
-    ]
+    assert copy.read_bytes() == committed.replace(b"\nseed: 1", b"\nseed: 2")
+    for epochs in (7, 30):
+        with modify_yaml(copy) as content:
+            content["seed"], content["train"]["epochs"] = 1, epochs
+        assert (copy.read_bytes() == committed) == (epochs == 30)
 
 
 def ignored_by_git(path: str) -> bool:
@@ -169,9 +171,8 @@ def test_the_committed_lock_has_the_stages_of_dvc_yaml():
         deps = {path.replace("${data.source}", source) for path in one["deps"]}
         assert {dep["path"] for dep in lock[name]["deps"]} == deps
         assert {out["path"] for out in lock[name]["outs"]} == set(outputs(ROOT, name))
-        assert set(leaves(lock[name].get("params", {}).get("params.yaml", {}))) == set(
-            parameters(ROOT, name)
-        )
+        read = dict(leaves(lock[name].get("params", {}).get("params.yaml", {})))
+        assert read.keys() == set(parameters(ROOT, name))
 
 
 def test_the_committed_lock_names_nothing_outside_the_repository():
