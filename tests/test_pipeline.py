@@ -275,8 +275,9 @@ def test_changing_a_parameter_makes_status_name_the_stages_that_read_it(
 
 @pytest.fixture
 def committed(watched) -> Iterator[Project]:
-    """The repository as it was committed, before and after a test."""
+    """The repository as it was committed and without experiments, before and after a test."""
     yield watched.project
+    watched.project.dvc("exp", "remove", "--all-commits", "--queue")
     watched.project.run("git", "checkout", "--quiet", "--force", ".")
     watched.project.dvc("checkout", "--quiet")
 
@@ -342,7 +343,9 @@ def test_exp_run_in_a_copy_runs_that_copys_code(committed):
 @watching
 def test_a_queue_of_two_seeds(committed):
     project = committed
-    output = project.dvc("exp", "run", "--queue", "--set-param", "seed=range(1,3)")
+    output = project.dvc(
+        "exp", "run", "--queue", "--set-param", "seed=range(1,3)", "--name", "seeds"
+    )
     assert output.count("Queued experiment") == 2
     project.dvc("queue", "start")
     try:
@@ -353,12 +356,11 @@ def test_a_queue_of_two_seeds(committed):
     finally:
         project.dvc("queue", "stop", "--kill")
     assert state.count("Success") == 2, state
-    rows = [row for row in experiments(project).values() if row["train.epochs"] == "1"]
-    by_seed = {row["seed"]: row for row in rows}
-    assert by_seed.keys() == {"1", "2"}
+    rows = experiments(project)
+    assert {name: row["seed"] for name, row in rows.items()} == {"seeds-1": "1", "seeds-2": "2"}
     figures = json.loads(project.read("metrics/evaluate.json"))
-    assert float(by_seed["1"]["baseline.loss"]) == pytest.approx(figures["baseline"]["loss"])
-    assert float(by_seed["2"]["baseline.loss"]) != pytest.approx(figures["baseline"]["loss"])
+    assert float(rows["seeds-1"]["baseline.loss"]) == pytest.approx(figures["baseline"]["loss"])
+    assert float(rows["seeds-2"]["baseline.loss"]) != pytest.approx(figures["baseline"]["loss"])
 
 
 # Clones that train for themselves.

@@ -221,8 +221,9 @@ def test_no_room_for_the_pictures_ends_in_one_line(project):
 
 def test_what_a_killed_run_leaves_the_next_one_deletes(project):
     started = run_stage()
+    until = time.monotonic() + 120
     while not any(name.startswith(PREFIX) for name in splits_of(project)):
-        assert started.poll() is None
+        assert started.poll() is None and time.monotonic() < until
         time.sleep(0.001)
     started.send_signal(signal.SIGSTOP)
     assert any(name.startswith(PREFIX) for name in splits_of(project))
