@@ -284,11 +284,22 @@ def test_the_areas_under_the_curves_are_the_figures(judged):
             assert sum(row["count"] for row in rows) == len(splits["test"])
 
 
-def test_one_pass_gives_the_scores_and_the_features():
+def test_one_pass_gives_the_scores_and_the_features(monkeypatch):
     keras.utils.set_random_seed(0)
     split = made_split(40, CLASSES[2], 0, size=80)  # more than one batch
     models = {"baseline": cnn5(80, 2), "vgg16": cnn5(80, 2)}
-    seen = evaluation.look(models, split, features_of="vgg16")
+    given = []
+    predict = keras.Model.predict_on_batch
+
+    def counted(model, batch):
+        given.append(len(batch))
+        return predict(model, batch)
+
+    with monkeypatch.context() as counting:
+        counting.setattr(keras.Model, "predict_on_batch", counted)
+        counting.setattr(keras.Model, "predict", None)  # what went this way would not be counted
+        seen = evaluation.look(models, split, features_of="vgg16")
+    assert sum(given) == len(split) * len(models)
     for name, model in models.items():
         np.testing.assert_allclose(seen.scores[name], plain_scores(model, split.images), atol=1e-6)
     kernel, bias = models["vgg16"].get_layer("output").get_weights()
