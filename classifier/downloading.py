@@ -16,13 +16,13 @@ from urllib.parse import quote
 
 import requests
 import urllib3
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from classifier.cache import project_root
 from classifier.catalog import RemoteFile
 from classifier.errors import UserError
 from classifier.files import write_json
+from classifier.locking import locked
 
 CHUNK = 1 << 16  # bytes; so much is lost when a connection stalls
 LONGEST_PAUSE = 60.0  # seconds
@@ -449,18 +449,11 @@ def _size(path: Path) -> int:
 def _alone(folder: Path, name: str) -> Iterator[None]:
     """Wait until no other run writes the files of this name in `folder`, then keep others out."""
     path = folder / f".{name}.lock"
-    lock = FileLock(path)
     with _writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _say(f"{name}: waiting for another run that is downloading it")
-            lock.acquire()
-    try:
+        lock = locked(path, f"{name}: waiting for another run that is downloading it")
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -1,10 +1,6 @@
 """What VGG16's frozen layers make of each picture: computed once, kept in .cache/features."""
 
-import fcntl
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -17,10 +13,12 @@ from classifier import winograd
 from classifier.augmentation import Augmentation, augment
 from classifier.cache import cache_folder
 from classifier.files import new_array, write_text
+from classifier.locking import locked
 from classifier.precision import environment
 from classifier.splits import Split
 
 WHOLE = "features.npy"  # the file that is there when all of it is
+LOCK = ".lock"
 COMPUTED_AT_ONCE = 32
 SAVED_EVERY = 8  # batches: some 20 seconds where it takes long
 
@@ -51,26 +49,11 @@ def frozen_features(
     for code in (__file__, augmentation_module.__file__, winograd.__file__):
         digest.update(Path(code).read_bytes())
     folder = cache_folder("features") / digest.hexdigest()[:32]
-    with _locked(folder):
+    folder.mkdir(exist_ok=True)
+    with locked(folder / LOCK, "waiting for another run that computes the same features"):
         if not (folder / WHOLE).exists():
             _compute(folder, frozen, split.images, augmentation, seed)
     return np.load(folder / WHOLE, mmap_mode="r")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one run at a time compute the same features; another one waits, and finds them there."""
-    folder.mkdir(exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("waiting for another run that computes the same features")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _compute(

@@ -1,12 +1,10 @@
 """Which pictures there are, which of them goes where, and the folder that this is worked out in."""
 
-import fcntl
-import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,11 +15,13 @@ from numpy.typing import NDArray
 from classifier import partition, quality
 from classifier.dataset import Labelled
 from classifier.errors import UserError
+from classifier.locking import is_held, locked
 from classifier.params import Params
 from classifier.scanning import Rejected
 from classifier.splits import SPLITS, write_split
 
 PREFIX: Final = ".splitting-"
+LOCK: Final = ".lock"
 
 
 @dataclass(frozen=True)
@@ -158,26 +158,10 @@ def working_folder(folder: Path) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{PREFIX}*"):
-        with suppress(FileNotFoundError), _locked(left) as ours:  # another run may delete it too
-            if ours:
-                shutil.rmtree(left, ignore_errors=True)
+        if not is_held(left / LOCK):
+            shutil.rmtree(left, ignore_errors=True)  # another run may delete it too
     with (
         tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder) as name,
-        _locked(Path(name)),
+        locked(Path(name) / LOCK, f"waiting for another run that looks at {name}"),
     ):
         yield Path(name)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Lock a folder for as long as the block runs; yield whether nobody else had."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # somebody else's, or a disk that cannot lock
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(handle)

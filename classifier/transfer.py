@@ -81,10 +81,11 @@ def finetune_vgg16(
         cut_at = block_end(unfreeze)
         later, checkpoint = run.blocks(model, cut_at, block_recipe, augmentation, views)
         checkpoints.append(checkpoint)
-        if not later.lowest < history.lowest:
+        whole = history.followed_by(later)
+        if whole.best == history.best:
             print("no epoch of the blocks was better than the head's best, which is kept")
             model.set_weights(best_of_head)
-        history = history.followed_by(later)
+        history = whole
 
     write_results(name, in_float32(model, build), train.classes, history, chosen)
     for checkpoint in checkpoints:

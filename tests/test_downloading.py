@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from classifier import downloading
+from classifier import downloading, locking
 from classifier.catalog import RemoteFile
 from classifier.downloading import LONGEST_PAUSE, Fetched, fetch
 from classifier.errors import UserError
@@ -473,7 +473,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(server, tmp_path):
 
 def test_a_read_only_folder_is_one_line(server, folder, monkeypatch):
     answers(server, Answer(BODY))
-    monkeypatch.setattr(downloading, "FileLock", _Unlockable)
+    monkeypatch.setattr(locking, "FileLock", _Unlockable)
     with pytest.raises(UserError, match=r"cannot write .*: Read-only file system$"):
         quick(remote(server), folder)
 

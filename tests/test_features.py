@@ -55,7 +55,7 @@ def cached(folder) -> list[Path]:
 def kept(folder) -> list[str]:
     """The files of the only features that were asked for."""
     (only,) = cached(folder)
-    return sorted(path.name for path in only.iterdir())
+    return sorted(path.name for path in only.iterdir() if path.name != features.LOCK)
 
 
 def test_features_are_what_the_layers_make_of_each_picture():
@@ -176,7 +176,7 @@ def test_a_second_run_waits_for_what_the_first_one_computes(tmp_path, monkeypatc
     found = features_of(first, images)
     runs[0].join()
     np.testing.assert_array_equal(late[0], found)
-    assert "waiting for another run" in capsys.readouterr().out
+    assert "waiting for another run" in capsys.readouterr().err
 
 
 def test_low_precision_features_are_kept_as_float32():
