@@ -247,7 +247,7 @@ def whole(parts: Mapping[str, Part], side: str, settings: Part) -> Quantity:
             ("split", 1, Quantity(parts["split"]["seconds"])),
             (f"evaluate on {sample} pictures", 1, Quantity(parts["evaluate"]["seconds"])),
             (f"{rest:,} more by three models", rest, Quantity(by_all)),
-            ("DVC itself", 1, Quantity(parts["noop"]["seconds"])),
+            ("DVC itself", 1, Quantity([median(parts["noop"]["seconds"])])),
         ]
     how = " + ".join(f"{name} {figure(count * one.median)} s" for name, count, one in terms)
     return _sum([(count, one) for _, count, one in terms], how)
@@ -342,9 +342,13 @@ def _prediction(name: str) -> Callable[[Part, str], Quantity]:
 
 
 def _no_op(name: str) -> Callable[[Part, str], Quantity]:
-    return lambda results, side: Quantity(
-        results["parts"][name]["seconds"], f"{results['parts'][name]['pictures']:,} pictures"
-    )
+    def quantity(results: Part, side: str) -> Quantity:
+        part = results["parts"][name]
+        return Quantity(
+            part["seconds"], f"{part['pictures']:,} pictures, {len(part['seconds'])} times"
+        )
+
+    return quantity
 
 
 def _features(results: Part, side: str) -> Quantity:
