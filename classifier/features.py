@@ -1,6 +1,8 @@
 """What VGG16's frozen layers make of each picture: computed once, kept in .cache/features."""
 
 import hashlib
+import os
+import time
 from pathlib import Path
 
 import keras
@@ -13,12 +15,16 @@ from classifier import winograd
 from classifier.augmentation import Augmentation, augment
 from classifier.cache import cache_folder
 from classifier.files import new_array, write_text
-from classifier.locking import locked
+from classifier.locking import locked, locked_if_free
 from classifier.precision import environment
 from classifier.splits import Split
 
 WHOLE = "features.npy"  # the file that is there when all of it is
+PARTIAL = "partial.npy"
+PROGRESS = "done"  # how many pictures' features are in it
 LOCK = ".lock"
+KEPT = 20e9  # bytes of features; augmented copies are new ones for each seed
+STARTED = time.time()
 COMPUTED_AT_ONCE = 32
 SAVED_EVERY = 8  # batches: some 20 seconds where it takes long
 
@@ -51,9 +57,11 @@ def frozen_features(
     folder = cache_folder("features") / digest.hexdigest()[:32]
     folder.mkdir(exist_ok=True)
     with locked(folder / LOCK, "waiting for another run that computes the same features"):
+        os.utime(folder)
         if not (folder / WHOLE).exists():
             _compute(folder, frozen, split.images, augmentation, seed)
-    return np.load(folder / WHOLE, mmap_mode="r")
+            _make_room(folder.parent)
+        return np.load(folder / WHOLE, mmap_mode="r")
 
 
 def _compute(
@@ -65,7 +73,7 @@ def _compute(
 ) -> None:
     """Write the features into a folder, going on where an interrupted run stopped."""
     shape = (len(images), *frozen.output_shape[1:])
-    partial, progress = folder / "partial.npy", folder / "done"
+    partial, progress = folder / PARTIAL, folder / PROGRESS
     done = int(progress.read_text()) if progress.exists() else 0
     if done:
         features: np.memmap = np.lib.format.open_memmap(partial, mode="r+")
@@ -86,3 +94,26 @@ def _compute(
     features.flush()
     partial.replace(folder / WHOLE)
     progress.unlink(missing_ok=True)
+
+
+def _make_room(folders: Path) -> None:
+    """Delete the features that were asked for longest ago, where there are more than `KEPT` bytes.
+
+    Those that were asked for since this run began stay. A run that is reading deleted ones keeps
+    them until it ends.
+    """
+    total = 0
+    for folder in sorted(folders.iterdir(), key=_asked_for, reverse=True):
+        files = [folder / name for name in (WHOLE, PARTIAL, PROGRESS)]
+        size = sum(file.stat().st_size for file in files if file.exists())
+        total += size
+        if size and total > KEPT and _asked_for(folder) < STARTED:
+            with locked_if_free(folder / LOCK) as free:
+                if free:
+                    print(f"deleting {size / 1e9:.1f} GB of features, the longest unused")
+                    for file in files:
+                        file.unlink(missing_ok=True)
+
+
+def _asked_for(folder: Path) -> float:
+    return folder.stat().st_mtime

@@ -1,7 +1,8 @@
 """One run at a time: locks that the system takes back however the run that holds them ends."""
 
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,15 @@ def locked(path: Path, waiting: str) -> AbstractContextManager[Any]:
         return lock.acquire()
 
 
-def is_held(path: Path) -> bool:
-    """Whether a run holds the lock file; also where that cannot be told."""
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Take a lock for as long as the block runs, unless another run holds it; yield whether.
+
+    A lock file that cannot be made or locked counts as held.
+    """
     try:
-        with FileLock(path).acquire(timeout=0):
-            return False
+        lock = FileLock(path).acquire(timeout=0)
     except (Timeout, OSError):
-        return True
+        lock = None
+    with lock or nullcontext():
+        yield lock is not None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from classifier import partition, quality
 from classifier.dataset import Labelled
 from classifier.errors import UserError
-from classifier.locking import is_held, locked
+from classifier.locking import locked, locked_if_free
 from classifier.params import Params
 from classifier.scanning import Rejected
 from classifier.splits import SPLITS, write_split
@@ -158,8 +158,9 @@ def working_folder(folder: Path) -> Iterator[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{PREFIX}*"):
-        if not is_held(left / LOCK):
-            shutil.rmtree(left, ignore_errors=True)  # another run may delete it too
+        with locked_if_free(left / LOCK) as free:
+            if free:
+                shutil.rmtree(left, ignore_errors=True)
     with (
         tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder) as name,
         locked(Path(name) / LOCK, f"waiting for another run that looks at {name}"),

@@ -1,5 +1,6 @@
 """Features are computed once for the same pictures, layers, weights and precision."""
 
+import os
 import shutil
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 from classifier import features
 from classifier.augmentation import Augmentation
 from classifier.features import COMPUTED_AT_ONCE, frozen_features
+from classifier.locking import locked
 from classifier.splits import Split
 
 SIZE = 8
@@ -192,3 +194,49 @@ def test_deleting_them_changes_no_result(tmp_path):
     shutil.rmtree(tmp_path / ".cache/features")
     np.testing.assert_array_equal(features_of(layers(), pictures()), first)
     assert features.cache_folder("features") == tmp_path / ".cache/features"
+
+
+class Copies:
+    """Features of augmented copies of the same pictures, by the seed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.frozen = layers()
+        self.files = []
+
+    def ask(self, seed):
+        features_of(self.frozen, pictures(), augmentation=TURNED, seed=seed)
+        new = {one / features.WHOLE for one in cached(self.folder)} - set(self.files)
+        self.files += new
+
+    def of_earlier_runs(self, count):
+        """So many, each asked for a minute after the one before."""
+        for seed in range(count):
+            self.ask(seed)
+            os.utime(self.files[seed].parent, (1e9 + 60 * seed,) * 2)
+        return self
+
+    @property
+    def kept(self):
+        return [seed for seed, file in enumerate(self.files) if file.exists()]
+
+
+def test_the_longest_unused_make_room(tmp_path, monkeypatch, capsys):
+    copies = Copies(tmp_path).of_earlier_runs(4)
+    monkeypatch.setattr(features, "KEPT", 3 * copies.files[0].stat().st_size)
+    copies.ask(0)
+    assert copies.kept == [0, 1, 2, 3]  # nothing was added
+    copies.ask(4)
+    assert copies.kept == [0, 3, 4]
+    assert capsys.readouterr().out.count("deleting") == 2
+    copies.ask(1)
+    assert copies.kept == [0, 1, 4]
+
+
+def test_what_this_run_asked_for_or_another_one_holds_makes_no_room(tmp_path, monkeypatch):
+    copies = Copies(tmp_path).of_earlier_runs(3)
+    monkeypatch.setattr(features, "KEPT", 0)
+    copies.ask(1)
+    with locked(copies.files[0].parent / features.LOCK, "never"):
+        copies.ask(3)
+    assert copies.kept == [0, 1, 3]
