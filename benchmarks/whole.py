@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import ROOT, environment
+from benchmarks.processes import ROOT, environment, seconds_of
 from classifier.errors import UserError
 
 DOWNLOADS = Path(".cache/downloads")
@@ -22,7 +22,7 @@ def run_whole(folder: Path) -> dict[str, Any]:
         Seconds of the whole, and of each stage with what DVC does around it.
     """
     clone = folder / "checkout"
-    _run(["git", "clone", "--quiet", str(ROOT), str(clone)], folder)
+    seconds_of(["git", "clone", "--quiet", str(ROOT), str(clone)], folder)
     # A result that is committed would be taken for this run's.
     (clone / "dvc.lock").unlink(missing_ok=True)
     downloaded = ROOT / DOWNLOADS
@@ -30,14 +30,14 @@ def run_whole(folder: Path) -> dict[str, Any]:
         (clone / DOWNLOADS).parent.mkdir(parents=True)
         (clone / DOWNLOADS).symlink_to(downloaded)
     dvc = [sys.executable, "-m", "dvc"]
-    _run([*dvc, "repro", "download"], clone)
+    seconds_of([*dvc, "repro", "download"], clone)
     start = time.perf_counter()
-    stages = _run([*dvc, "repro"], clone)
+    stages = _stages_of([*dvc, "repro"], clone)
     return {"seconds": [time.perf_counter() - start], "stages": stages}
 
 
-def _run(command: list[str], folder: Path) -> dict[str, float]:
-    """Run a command, show what it prints, and time what lies between DVC's lines about stages."""
+def _stages_of(command: list[str], folder: Path) -> dict[str, float]:
+    """Run DVC, show what it prints, and time what lies between its lines about stages."""
     began: dict[str, float] = {}
     with subprocess.Popen(
         command,
