@@ -104,8 +104,9 @@ def _make_room(folders: Path) -> None:
     """
     total = 0
     for folder in sorted(folders.iterdir(), key=_asked_for, reverse=True):
-        files = [folder / name for name in (WHOLE, PARTIAL, PROGRESS)]
-        size = sum(file.stat().st_size for file in files if file.exists())
+        # Progress first: without the file that it speaks of, it would mislead the next run.
+        files = [folder / name for name in (PROGRESS, PARTIAL, WHOLE)]
+        size = sum(_size(file) for file in files)
         total += size
         if size and total > KEPT and _asked_for(folder) < STARTED:
             with locked_if_free(folder / LOCK) as free:
@@ -113,6 +114,13 @@ def _make_room(folders: Path) -> None:
                     print(f"deleting {size / 1e9:.1f} GB of features, the longest unused")
                     for file in files:
                         file.unlink(missing_ok=True)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # or renamed this moment by a run that is at work there
+        return 0
 
 
 def _asked_for(folder: Path) -> float:

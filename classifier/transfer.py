@@ -137,28 +137,25 @@ class _Run:
             )
             return history, checkpoint
         checkpoint = self._checkpoint(frozen, trained, recipe, drawn=(augmentation, views))
+        inputs, prepare = self._inputs(frozen, augmentation, views)
         batches = Batches(
-            self._inputs(frozen, augmentation, views),
-            self.train.labels,
-            self.batch_size,
-            seed=self.seed,
-            prepare=_fresh_views(frozen, fresh) if fresh else None,
+            inputs, self.train.labels, self.batch_size, seed=self.seed, prepare=prepare
         )
         return fit(trained, batches, self._held_out(frozen), recipe, checkpoint), checkpoint
 
     def _inputs(
         self, frozen: keras.Sequential, augmentation: Augmentation | None, views: int | None
-    ) -> list[NDArray]:
+    ) -> tuple[list[NDArray], Prepare | None]:
+        """The arrays that batches are drawn from, and what is done to a batch of them."""
         if not augmentation:
-            return [frozen_features(frozen, self.train)]
+            return [frozen_features(frozen, self.train)], None
         if not views:
-            return [self.train.images]
+            return [self.train.images], _fresh_views(frozen, augmentation)
+        seeds = range(self.seed * views, (self.seed + 1) * views)
         return [
-            frozen_features(
-                frozen, self.train, augmentation=augmentation, seed=self.seed * views + view
-            )
-            for view in range(views)
-        ]
+            frozen_features(frozen, self.train, augmentation=augmentation, seed=seed)
+            for seed in seeds
+        ], None
 
     def _checkpoint(
         self, frozen: keras.Sequential, trained: keras.Sequential, recipe: Recipe, drawn: object

@@ -240,3 +240,40 @@ def test_what_this_run_asked_for_or_another_one_holds_makes_no_room(tmp_path, mo
     with locked(copies.files[0].parent / features.LOCK, "never"):
         copies.ask(3)
     assert copies.kept == [0, 1, 3]
+
+
+def test_a_run_that_is_killed_while_it_makes_room_leaves_nothing_that_misleads(
+    tmp_path, monkeypatch
+):
+    copies = Copies(tmp_path)
+    images = pictures(COMPUTED_AT_ONCE * (features.SAVED_EVERY + 1))
+    predict, seen = copies.frozen.predict_on_batch, []
+
+    def interrupted_after_saving(batch):
+        seen.append(batch)
+        if len(seen) > features.SAVED_EVERY:
+            raise KeyboardInterrupt
+        return predict(batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(copies.frozen, "predict_on_batch", interrupted_after_saving)
+        with pytest.raises(KeyboardInterrupt):
+            features_of(copies.frozen, images)
+    (left,) = cached(tmp_path)
+    assert {features.PARTIAL, features.PROGRESS} <= {path.name for path in left.iterdir()}
+    os.utime(left, (1e9, 1e9))
+    monkeypatch.setattr(features, "KEPT", 0)
+    unlink, deleted = Path.unlink, []
+
+    def killed_after_the_first(path, *, missing_ok=False):
+        if path.parent == left:
+            if deleted:
+                raise KeyboardInterrupt
+            deleted.append(path)
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed_after_the_first)
+        with pytest.raises(KeyboardInterrupt):
+            copies.ask(0)
+    assert features_of(copies.frozen, images).any()
