@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterable
 from functools import partial
@@ -16,7 +17,7 @@ from benchmarks.report import keep, render
 from benchmarks.rows import NEEDS
 from benchmarks.whole import run_whole
 from benchmarks.workplace import Workplace
-from classifier.errors import one_line_errors
+from classifier.errors import UserError, one_line_errors
 
 
 def main() -> None:
@@ -30,11 +31,20 @@ def main() -> None:
     if asked.render:
         render()
     elif asked.whole:
+        check_committed()
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             results = this_machine(Path(folder))
             keep(results, {"whole_run": run_whole(Path(folder))})
     else:
         measure_rows(asked.rows or list(NEEDS), asked.sides or sides())
+
+
+def check_committed() -> None:
+    """A fresh clone has what is committed, and the figures would be said to be the checkout's."""
+    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if changed := done.stdout.split()[1::2]:
+        raise UserError(f"--whole runs what is committed; not committed: {', '.join(changed)}")
 
 
 def _named(allowed: Iterable[str]) -> Any:

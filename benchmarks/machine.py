@@ -30,7 +30,6 @@ def settings() -> dict[str, Any]:
         "augment_epochs": params.augment.epochs or train.epochs,
         "head_epochs": finetune.head_epochs,
         "block_epochs": finetune.epochs,
-        "augment": finetune.augment,
         "views": finetune.views,
     }
 

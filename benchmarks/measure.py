@@ -68,7 +68,7 @@ class Benchmark:
         """A training stage of cnn5: train_baseline or train_augmented."""
         settings = self.settings | {"pictures": str(self.place.slice)}
         with ExitStack() as stack:
-            workers, found = {}, {}
+            workers = {}
             if "tutorial" in self.sides:
                 workers["tutorial"] = stack.enter_context(
                     self.place.worker("tutorial", part, **settings)
@@ -315,6 +315,8 @@ def measured(
         "split": benchmark.split,
         "noop": benchmark.nothing_to_do,
     }
+    unknown = wanted - vgg16 - set(steps)
+    assert not unknown, f"nothing measures {unknown}"
     began = time.monotonic()
     for name, step in steps.items():
         if name not in wanted | ({"vgg16"} if vgg16 else set()):

@@ -70,7 +70,7 @@ def features(channel: Channel, *, splits: str, weights: str | None) -> None:
     ends = {"head": HEAD_STARTS_AFTER[finetune.head], "blocks": block_end(finetune.unfreeze)}
     frozen = {name: cut(model, end)[0] for name, end in ends.items()}
     options = Augmentation.of(augment)
-    views = {"head": None, "blocks": options if finetune.augment and finetune.views else None}
+    views = {"head": None, "blocks": options if finetune.views else None}
 
     def work(until: str, count: int) -> None:
         shutil.rmtree(cache_folder("features"))

@@ -16,6 +16,15 @@ HEADER = (
     "|---|---|---|---|---|---|",
 )
 
+# Which parameters a part was measured with. Most parts are slices of epochs: how many there are of
+# them is arithmetic.
+SIZES = ("image_size", "batch_size")
+EPOCHS = ("epochs", "augment_epochs", "head_epochs", "block_epochs")
+DEPENDS = {
+    "features": (*SIZES, "views"),
+    "last_block": (*SIZES, "views"),
+    "whole_run": (*SIZES, *EPOCHS, "views"),
+}
 Results = dict[str, Any]
 
 
@@ -23,7 +32,8 @@ def keep(results: Results, parts: dict[str, Any], folder: Path = FOLDER) -> None
     """Add parts to the results of a class of machine, on the disk and in the tables.
 
     What is there already stays, if it was measured on the same machine with the same versions and
-    parameters; otherwise it belongs to another table, and is dropped.
+    with the same of those parameters that it depends on; otherwise it belongs to another table, and
+    is dropped.
 
     Args:
         results: of this run: what `this_machine` found.
@@ -32,8 +42,12 @@ def keep(results: Results, parts: dict[str, Any], folder: Path = FOLDER) -> None
     """
     path = folder / "results" / f"{results['class']}.json"
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    alike = all(old.get(key) == results[key] for key in ("machine", "versions", "settings"))
-    before = old["parts"] if alike else {}
+    alike = all(old.get(key) == results[key] for key in ("machine", "versions"))
+    before = {
+        name: part
+        for name, part in (old["parts"] if alike else {}).items()
+        if all(old["settings"][key] == results["settings"][key] for key in DEPENDS.get(name, SIZES))
+    }
     stamped = {name: {"commit": results["commit"], **one} for name, one in parts.items()}
     write_json(path, results | {"parts": before | stamped})
     render(folder)

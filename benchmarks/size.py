@@ -82,8 +82,8 @@ def train(project: Path, count: int, image_size: int) -> dict[str, float]:
     worker = Worker("ours", "stage", project, log, name="train_baseline", stop_after=STEPS)
     with Memory(worker.process.pid) as memory, worker:
         measured = worker.run()
-    # The first step is compiled.
-    step = (measured["train"] - measured["first"]) / (measured["steps"] - 1)
+    # The first call is compiled.
+    step = (measured["train"] - measured["first"]) / (measured["steps"] - measured["first_steps"])
     batch = load_params(project / "params.yaml").train.batch_size
     return {
         "anonymous_gb": memory.anonymous / 1e9,

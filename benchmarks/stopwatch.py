@@ -28,8 +28,9 @@ class Stopwatch(keras.callbacks.Callback):
 
         Args:
             report: is given, after every epoch, seconds of all steps, `train`, and of the `first`
-                among them, of the `validation` and of the whole `epoch`, and how many `steps` and
-                `validation_steps` there were.
+                call among them, of the `validation` and of the whole `epoch`, and how many `steps`
+                and `validation_steps` there were. The first call makes `first_steps` of the steps:
+                one, or several where Keras compiles several into a call.
             wait: is called before the clock starts.
             stop_after: so many steps end the training.
         """
@@ -60,10 +61,11 @@ class Stopwatch(keras.callbacks.Callback):
         self.validation = time.perf_counter() - self.validation_began
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        last = max(self.steps)
+        first, last = min(self.steps), max(self.steps)
         self.report(
             {
-                "first": self.steps[min(self.steps)] - self.began,
+                "first": self.steps[first] - self.began,
+                "first_steps": first + 1,
                 "train": self.steps[last] - self.began,
                 "steps": last + 1,
                 "validation": self.validation,

@@ -5,7 +5,6 @@ import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,36 @@ from classifier.demo import change_params, copy_checkout
 from classifier.params import Params, load_params
 from classifier.splits import SPLITS, write_split
 
-CATALOGUE = "data/catalog/cats_and_dogs_filtered.yaml"
+# What tutorial.py has written out. Both sides do the same, whatever params.yaml says.
+AS_THE_TUTORIALS = {
+    "data": {"source": "data/catalog/cats_and_dogs_filtered.yaml", "resize": "squash"},
+    "split": {"method": "predefined", "drop_leaks": False},
+    "train": {
+        "arch": "cnn5",
+        "optimizer": "rmsprop",
+        "learning_rate": 0.001,
+        "class_weight": "none",
+    },
+    "augment": {
+        "flip": "horizontal",
+        "rotation": 0.1,
+        "zoom": 0.2,
+        "keep_aspect": True,
+        "shift": 0.0,
+        "dropout": 0.5,
+    },
+    "finetune": {
+        "weights": "imagenet",
+        "head": "dense",
+        "dense_units": 256,
+        "dropout": 0.5,
+        "optimizer": "rmsprop",
+        "head_learning_rate": 0.001,
+        "unfreeze": 1,
+        "learning_rate": 0.00001,
+        "augment": True,
+    },
+}
 PREDICTED = 100  # pictures a batch of the prediction rows
 
 
@@ -42,19 +70,15 @@ class Workplace:
         self.slice = folder / "slice"
         self.images = folder / "images.npy"
 
-    def fill(self, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def fill(self) -> dict[str, Any]:
         """Copy the checkout, fetch and split the pictures, unpack them for the tutorial way.
-
-        Args:
-            changes: of params.yaml; None takes the default data set with all else as it is.
 
         Returns:
             How many pictures each split has, and seconds of the unpacking, which is part of the
             tutorial way's whole run.
         """
         copy_checkout(self.project)
-        changes = {"data": {"source": CATALOGUE}} if changes is None else changes
-        change_params(self.project / "params.yaml", dict(changes))
+        change_params(self.project / "params.yaml", AS_THE_TUTORIALS)
         self.params: Params = load_params(self.project / "params.yaml")
         self._fetch()
         self.split()

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from benchmarks import rows as arithmetic
+from benchmarks import whole as whole_run
 from benchmarks.measure import in_time
-from benchmarks.processes import Worker, environment
+from benchmarks.measure import measured as measure
+from benchmarks.processes import SIDES, Worker, environment
 from benchmarks.report import BEGIN, END, keep, render
 from benchmarks.rows import NEEDS, epoch, figure, head, last_block, rates, rows, step, whole
 from benchmarks.size import enough_room, write_arrays
@@ -29,7 +31,6 @@ SETTINGS = {
     "augment_epochs": 4,
     "head_epochs": 5,
     "block_epochs": 2,
-    "augment": True,
     "views": None,
 }
 PICTURES = {"train": 100, "validation": 50, "test": 20, "unpacking": 0.5}
@@ -40,6 +41,7 @@ def slices(one_step, picture):
     train, validation = 5 * one_step, 20 * picture
     one = {
         "first": one_step,
+        "first_steps": 1,
         "train": train,
         "steps": 5,
         "validation": validation,
@@ -56,7 +58,10 @@ def trained(one_step, picture, compiling=3.0):
         "validation_steps": 2,
         "startup": {"tutorial": 6.0, "ours": 5.0},
         "ending": {"tutorial": 0.0, "ours": 0.25},
-        "warmup": {name: {"first": one_step * by + compiling} for name, by in sides.items()},
+        "warmup": {
+            name: {"first": one_step * by + compiling, "first_steps": 1}
+            for name, by in sides.items()
+        },
         "epochs": {name: slices(one_step * by, picture * by) for name, by in sides.items()},
     }
 
@@ -150,9 +155,7 @@ def test_the_head_pays_for_features_once_here_and_in_every_epoch_there():
     assert head(parts, "tutorial", settings, 30).median == pytest.approx(30 * (40 + 20 + 2))
 
 
-@pytest.mark.parametrize(
-    ("changes", "passes"), [({}, 50), ({"views": 3}, 350), ({"augment": False}, 150)]
-)
+@pytest.mark.parametrize(("changes", "passes"), [({}, 50), ({"views": 3}, 350)])
 def test_the_last_block_pays_for_what_passes_the_frozen_blocks_once(changes, passes):
     parts, settings = measured()["parts"], SETTINGS | PICTURES | changes
     found = last_block(parts, "ours", settings, 10)
@@ -244,6 +247,50 @@ def test_parts_measured_at_another_time_stay_unless_the_machine_is_another(folde
     assert json.loads(path.read_text(encoding="utf-8"))["parts"] == {}
 
 
+def test_a_changed_parameter_drops_the_parts_that_were_measured_with_it(folder):
+    results = measured()
+    path = folder / "results/cpu.json"
+
+    def kept(**changes):
+        keep(results, results["parts"] | {"whole_run": {"seconds": [9.0], "stages": {}}}, folder)
+        keep(results | {"settings": results["settings"] | changes}, {}, folder)
+        return set(json.loads(path.read_text(encoding="utf-8"))["parts"])
+
+    everything = kept()
+    assert everything == {*results["parts"], "whole_run"}
+    assert kept(epochs=9) == everything - {"whole_run"}
+    assert kept(views=2) == everything - {"whole_run", "features", "last_block"}
+    assert kept(image_size=96) == set()
+
+
+def test_a_whole_run_is_timed_in_a_fresh_clone_from_the_first_stage_after_the_download(
+    tmp_path, monkeypatch
+):
+    origin, folder = tmp_path / "origin", tmp_path / "folder"
+    (origin / whole_run.DOWNLOADS).mkdir(parents=True)
+    folder.mkdir()
+    made = {"download": ([], "pictures"), "split": (["pictures"], "arrays")}
+    stages = {
+        name: {"cmd": f"touch {out}", "deps": deps, "outs": [out]}
+        for name, (deps, out) in made.items()
+    }
+    (origin / "dvc.yaml").write_text(json.dumps({"stages": stages}), encoding="utf-8")
+    author = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
+    for command in (
+        ["git", "init", "--quiet"],
+        [sys.executable, "-m", "dvc", "init", "--quiet"],
+        ["git", "add", "--all"],
+        ["git", *author, "commit", "--quiet", "--message", "stages"],
+    ):
+        subprocess.run(command, cwd=origin, check=True)
+    monkeypatch.setattr(whole_run, "ROOT", origin)
+    found = whole_run.run_whole(folder)
+    assert list(found["stages"]) == ["split"]
+    assert 0 < found["stages"]["split"] < found["seconds"][0]
+    assert (folder / "checkout/arrays").exists()
+    assert (folder / "checkout" / whole_run.DOWNLOADS).samefile(origin / whole_run.DOWNLOADS)
+
+
 def test_the_committed_tables_are_those_of_the_committed_results(tmp_path):
     (tmp_path / "results").mkdir()
     for path in [ROOT / "benchmarks/README.md", *(ROOT / "benchmarks/results").glob("*.json")]:
@@ -284,7 +331,38 @@ def test_no_stage_depends_on_the_benchmark():
         assert not [one for one in stage["deps"] if "benchmarks" in one], name
 
 
-def test_every_row_can_be_asked_for_alone():
+class Steps:
+    """A benchmark that notes what it is asked to measure."""
+
+    sides = SIDES
+
+    def __init__(self):
+        self.asked = []
+
+    def __getattr__(self, name):
+        def step(*arguments, **_):
+            self.asked.append((name, *arguments))
+            return {}
+
+        return step
+
+
+@pytest.mark.parametrize("row", NEEDS)
+def test_all_that_a_row_needs_is_measured(row):
+    steps = Steps()
+    measure(steps, NEEDS[row], lambda parts: None, on_gpu=False)
+    vgg16 = set(NEEDS[row]) & {"head", "last_block"}
+    assert len(steps.asked) == len(set(NEEDS[row]) - vgg16) + bool(vgg16)
+    if vgg16:
+        assert ("vgg16", vgg16) in steps.asked
+
+
+def test_a_part_that_nothing_measures_is_a_mistake():
+    with pytest.raises(AssertionError, match="nothing measures"):
+        measure(Steps(), ["evaluation"], lambda parts: None, on_gpu=False)
+
+
+def test_rows_that_do_not_exist_are_refused():
     command = [sys.executable, "-m", "benchmarks", "--rows", "nonsense"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
