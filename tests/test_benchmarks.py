@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from benchmarks import rows as arithmetic
 from benchmarks import whole as whole_run
+from benchmarks.__main__ import check_committed
 from benchmarks.measure import in_time
 from benchmarks.measure import measured as measure
 from benchmarks.processes import SIDES, Worker, environment
@@ -289,6 +291,27 @@ def test_a_whole_run_is_timed_in_a_fresh_clone_from_the_first_stage_after_the_do
     assert 0 < found["stages"]["split"] < found["seconds"][0]
     assert (folder / "checkout/arrays").exists()
     assert (folder / "checkout" / whole_run.DOWNLOADS).samefile(origin / whole_run.DOWNLOADS)
+
+
+def test_a_whole_run_of_what_is_not_committed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    author = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
+    (tmp_path / "benchmarks").mkdir()
+    for name in ("params.yaml", "benchmarks/README.md"):
+        Path(name).write_text("committed", encoding="utf-8")
+    for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "all"]):
+        subprocess.run(["git", *command], check=True)
+    Path("benchmarks/README.md").write_text("this run's own table", encoding="utf-8")
+    check_committed()
+    Path("params.yaml").write_text("changed", encoding="utf-8")
+    with pytest.raises(UserError, match=r"not committed: params\.yaml$"):
+        check_committed()
+
+
+def test_several_steps_a_call_are_not_taken_for_compiling():
+    part = trained(0.5, 0.01, compiling=3.0)
+    part["warmup"]["ours"] = {"first": 8 * 0.5 + 3.0, "first_steps": 8}
+    assert arithmetic._compiling(part, "ours") == pytest.approx(3.0)
 
 
 def test_the_committed_tables_are_those_of_the_committed_results(tmp_path):
