@@ -17,7 +17,7 @@ from benchmarks.report import keep, render
 from benchmarks.rows import NEEDS
 from benchmarks.whole import run_whole
 from benchmarks.workplace import Workplace
-from classifier.errors import UserError, one_line_errors
+from classifier.base.errors import UserError, one_line_errors
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import ROOT, Worker
-from classifier.params import load_params
+from classifier.base.params import load_params
 
 
 def this_machine(folder: Path) -> dict[str, Any]:

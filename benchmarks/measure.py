@@ -13,8 +13,9 @@ from ruamel.yaml import YAML
 
 from benchmarks.processes import Measured, Worker, seconds_of
 from benchmarks.workplace import Workplace
-from classifier.demo import change_params, copy_checkout
-from classifier.errors import UserError
+from classifier.base.errors import UserError
+from classifier.base.family import MODELS
+from classifier.commands.demo import change_params, copy_checkout
 
 BUDGET_S = 40 * 60
 REPEATS = 3
@@ -225,9 +226,7 @@ class Benchmark:
     def evaluate(self) -> dict[str, Part]:
         """The last stage on a slice, with the models that the training parts left behind."""
         models = self.place.project / "data/models"
-        missing = [
-            n for n in ("baseline", "augmented", "vgg16") if not (models / f"{n}.keras").exists()
-        ]
+        missing = [n for n in MODELS if not (models / f"{n}.keras").exists()]
         if missing:
             raise UserError(f"evaluate needs the training rows first: no {', '.join(missing)}")
         self.place.cut(64, EVALUATED, EVALUATED)

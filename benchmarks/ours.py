@@ -18,10 +18,10 @@ import numpy as np
 # Keras is imported later, in the functions: what this project sets for TensorFlow comes before it.
 from benchmarks.flops import product_rates, training_flop
 from benchmarks.worker import Channel, evenly
-from classifier.cache import cache_folder
-from classifier.params import load_params
-from classifier.scanning import scan
-from classifier.splits import Split, read_split
+from classifier.base.cache import cache_folder
+from classifier.base.params import load_params
+from classifier.base.splits import Split, read_split
+from classifier.images.scan import scan
 
 LIBRARIES = ("keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "dvc")
 
@@ -47,7 +47,7 @@ def stage(channel: Channel, *, name: str, stop_after: int | None = None) -> None
 
 def _as_for_many() -> AbstractContextManager[object]:
     """A slice stands for a whole run: what is done for many pictures alone is done for it too."""
-    from classifier import winograd
+    from classifier.transfer import winograd
 
     return patch.object(winograd, "FEWEST_PICTURES", 0)
 
@@ -57,12 +57,12 @@ def features(channel: Channel, *, splits: str, weights: str | None) -> None:
     params = load_params()
     finetune, augment = params.finetune, params.augment
     train = read_split("train", Path(splits))
-    from classifier.augmentation import Augmentation
-    from classifier.features import frozen_features
-    from classifier.networks import block_end, cut, vgg16
-    from classifier.training import start
-    from classifier.transfer import HEAD_STARTS_AFTER
-    from classifier.winograd import accelerated
+    from classifier.training.augmentation import Augmentation
+    from classifier.training.fit import start
+    from classifier.transfer.features import frozen_features
+    from classifier.transfer.finetune import HEAD_STARTS_AFTER, cut
+    from classifier.transfer.vgg16 import block_end, vgg16
+    from classifier.transfer.winograd import accelerated
 
     start(params.seed, params.train.precision)
     model = vgg16(params.data.image_size, len(train.classes), Path(weights) if weights else None)
@@ -84,7 +84,7 @@ def features(channel: Channel, *, splits: str, weights: str | None) -> None:
 def decoding(channel: Channel, **_: Any) -> None:
     """Decode so many of the pictures, as the split stage does, without its other findings."""
     params = load_params()
-    from classifier.dataset import read_index
+    from classifier.sources.dataset import read_index
 
     paths = sorted((one.path for one in read_index(Path("data/raw/images.csv"))), key=_file_name)
 
@@ -112,16 +112,16 @@ def _nothing(data: bytes, picture: Any) -> None:
 
 
 def prediction_cnn5(channel: Channel, *, image_size: int, images: str, **_: Any) -> None:
-    from classifier.networks import NETWORKS, plain_block
+    from classifier.networks.cnn5 import cnn5
 
-    model = NETWORKS["cnn5"](image_size, 2, 0.0, plain_block)
+    model = cnn5(image_size, 2)
     channel.time(_predicting(model, images))
 
 
 def prediction_vgg16(
     channel: Channel, *, image_size: int, images: str, weights: str | None, **_: Any
 ) -> None:
-    from classifier.networks import vgg16
+    from classifier.transfer.vgg16 import vgg16
 
     model = vgg16(image_size, 2, Path(weights) if weights else None)
     channel.time(_predicting(model, images))
@@ -129,9 +129,9 @@ def prediction_vgg16(
 
 def _predicting(model: Any, images: str) -> Callable[[int], None]:
     """Save and load the model as the pipeline does, then score one batch again and again."""
-    from classifier.models import load_model, save_model
-    from classifier.scoring import scores
-    from classifier.winograd import accelerated
+    from classifier.evaluation.scores import scores
+    from classifier.training.saving import load_model, save_model
+    from classifier.transfer.winograd import accelerated
 
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder) / "model.keras", model, {})
@@ -150,11 +150,11 @@ def _predicting(model: Any, images: str) -> Callable[[int], None]:
 def facts(channel: Channel) -> None:
     """The machine, as this project sees it."""
     params = load_params()
-    from classifier.networks import NETWORKS, plain_block
-    from classifier.precision import choose
+    from classifier.networks.cnn5 import cnn5
+    from classifier.training.precision import choose
 
     chosen = choose("auto")
-    model = NETWORKS["cnn5"](params.data.image_size, 2, 0.0, plain_block)
+    model = cnn5(params.data.image_size, 2)
     import keras
 
     name = "gpu" if chosen.device == "gpu" else "cpu"

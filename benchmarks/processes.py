@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from classifier.errors import UserError
+from classifier.base.errors import UserError
 
 SIDES = ("tutorial", "ours")
 ROOT = Path(__file__).parents[1]

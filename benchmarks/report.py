@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import GOALS, Quantity, Row, figure, rates, rows
-from classifier.files import write_json, write_text
+from classifier.base.files import write_json, write_text
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"

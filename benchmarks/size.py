@@ -18,11 +18,11 @@ from PIL import Image
 from benchmarks.machine import this_machine
 from benchmarks.processes import ROOT, Worker, seconds_of
 from benchmarks.report import keep
-from classifier.dataset import Labelled, write_images, write_index
-from classifier.demo import change_params, copy_checkout
-from classifier.errors import one_line_errors
-from classifier.files import write_json
-from classifier.params import load_params
+from classifier.base.errors import one_line_errors
+from classifier.base.files import write_json
+from classifier.base.params import load_params
+from classifier.commands.demo import change_params, copy_checkout
+from classifier.sources.dataset import Labelled, write_images, write_index
 
 SIZES = (5_000, 25_000, 100_000)
 STEPS = 60  # of an epoch that are timed, and during which memory is sampled

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import ROOT, environment, seconds_of
-from classifier.errors import UserError
+from classifier.base.errors import UserError
 
 DOWNLOADS = Path(".cache/downloads")
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from benchmarks.processes import Worker, seconds_of
 from benchmarks.worker import evenly
-from classifier.demo import change_params, copy_checkout
-from classifier.params import Params, load_params
-from classifier.splits import SPLITS, write_split
+from classifier.base.params import Params, load_params
+from classifier.base.splits import SPLITS, write_split
+from classifier.commands.demo import change_params, copy_checkout
 
 # What tutorial.py has written out. Both sides do the same, whatever params.yaml says.
 AS_THE_TUTORIALS = {

@@ -1,4 +1,9 @@
-"""What the stages share: one module a concern."""
+"""What the stages share, in rooms; imports between them point one way (docs/design.md).
+
+`base` is the ground of two towers that never meet: `sources` and `images` make arrays of pictures;
+`training`, then `networks` and `transfer`, then `evaluation` and `report` make models and judge
+them. Only `commands` sees both.
+"""
 
 import os
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from classifier.errors import UserError, one_line_errors
-from classifier.params import load_params
-from classifier.weights import check_own
+from classifier.base.errors import UserError, one_line_errors
+from classifier.base.params import load_params
+from classifier.sources.weights import check_own
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,33 +69,33 @@ def check(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    from classifier import experiments
+    from classifier.commands import compare
 
     prefixes = options.prefix_a, options.prefix_b
-    a, b = (experiments.gather(prefix, commits=options.commits) for prefix in prefixes)
-    print(experiments.table(prefixes, (a, b), experiments.compare(a, b, options.metric)))
+    a, b = (compare.gather(prefix, commits=options.commits) for prefix in prefixes)
+    print(compare.table(prefixes, (a, b), compare.compare(a, b, options.metric)))
 
 
 def curves(options: argparse.Namespace) -> None:
-    from classifier.summary import learning_curves
+    from classifier.commands.mermaid import learning_curves
 
     print(learning_curves(Path("plots/curves")), end="")
 
 
 def predict(options: argparse.Namespace) -> None:
-    from classifier import prediction
+    from classifier.commands import predict
 
     # A file may have any name; the same bytes come out. Typeshed takes stdout for any TextIO, which
     # need not have this method; the interpreter's own has it.
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
-    predictions = prediction.predict(
-        options.pictures, options.model, load_params(), prediction.complain_to_stderr
+    predictions = predict.predict(
+        options.pictures, options.model, load_params(), predict.complain_to_stderr
     )
-    write = prediction.write_table
+    write = predict.write_table
     if options.csv:
-        write = prediction.write_csv
+        write = predict.write_csv
     if options.json:
-        write = prediction.write_json
+        write = predict.write_json
     first = next(predictions, None)
     if first is None:
         raise UserError("no picture among the files given")
@@ -103,7 +103,7 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def demo(options: argparse.Namespace) -> None:
-    from classifier.demo import run_demo
+    from classifier.commands.demo import run_demo
 
     run_demo(options.seed)
 

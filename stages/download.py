@@ -5,15 +5,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from classifier.archives import Limits
-from classifier.cache import cache_folder
-from classifier.catalog import RemoteFile, load_dataset, load_weights
-from classifier.collecting import collect, collect_drawn
-from classifier.downloading import Fetched, fetch
-from classifier.errors import UserError, one_line_errors
-from classifier.files import whole
-from classifier.params import Params, load_params
-from classifier.weights import find_own, own_facts
+from classifier.base.cache import cache_folder
+from classifier.base.errors import UserError, one_line_errors
+from classifier.base.files import whole
+from classifier.base.params import Params, load_params
+from classifier.sources.catalog import RemoteFile, load_dataset, load_weights
+from classifier.sources.collect import collect, collect_drawn
+from classifier.sources.fetch import Fetched, fetch
+from classifier.sources.members import Limits
+from classifier.sources.weights import find_own, own_facts
 
 RAW = Path("data/raw")
 WEIGHTS = Path("data/weights")

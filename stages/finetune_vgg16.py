@@ -1,17 +1,15 @@
 """Train a new head on VGG16's frozen features, then VGG16's last blocks together with it."""
 
-from classifier.errors import one_line_errors
-from classifier.params import load_params
+from classifier.base.errors import one_line_errors
+from classifier.base.params import load_params
+from classifier.training.augmentation import Augmentation
+from classifier.training.fit import Recipe
+from classifier.transfer.finetune import finetune_vgg16
 
 
 def main() -> None:
     params = load_params()
     finetune, class_weight = params.finetune, params.train.class_weight
-
-    from classifier.augmentation import Augmentation
-    from classifier.training import Recipe
-    from classifier.transfer import finetune_vgg16
-
     finetune_vgg16(
         "vgg16",
         head=finetune.head,

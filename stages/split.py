@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier import quality
-from classifier.dataset import read_index
-from classifier.errors import UserError, one_line_errors
-from classifier.files import whole, write_json
-from classifier.findings import in_words
-from classifier.params import load_params
-from classifier.scanning import scan, write_rejected
-from classifier.splitting import choose, sort_out, working_folder, write_splits
+from classifier.base.errors import UserError, one_line_errors
+from classifier.base.files import whole, write_json
+from classifier.base.params import load_params
+from classifier.images import quality
+from classifier.images.overview import draw, wanted
+from classifier.images.scan import scan, write_rejected
+from classifier.images.splitting import choose, sort_out, working_folder, write_splits
+from classifier.sources.dataset import read_index
 
 RAW = Path("data/raw")
 FOLDER = Path("data/splits")
@@ -20,10 +20,6 @@ FOLDER = Path("data/splits")
 
 def main() -> None:
     params = load_params()
-
-    # matplotlib takes longer to import than a wrong parameter should take to be told.
-    from classifier.quality_picture import draw, wanted
-
     listed = read_index(RAW / "images.csv")
     skipped = json.loads((RAW / "dataset.json").read_text(encoding="utf-8"))["skipped"]
     with working_folder(FOLDER) as work:
@@ -59,7 +55,7 @@ def main() -> None:
         # All at once, when nothing is left that could fail.
         for path in done.iterdir():
             path.replace(FOLDER / path.name)
-    print(in_words(report))
+    print(quality.in_words(report))
 
 
 if __name__ == "__main__":

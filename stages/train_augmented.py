@@ -1,18 +1,16 @@
 """Train the same network behind random flips, rotations and zooms, with dropout."""
 
-from classifier.errors import one_line_errors
-from classifier.params import load_params
+from classifier.base.errors import one_line_errors
+from classifier.base.params import load_params
+from classifier.networks.from_scratch import train_from_scratch
+from classifier.training.augmentation import Augmentation
+from classifier.training.fit import Recipe
 
 
 def main() -> None:
     params = load_params()
     train, augment = params.train, params.augment
     epochs = augment.epochs or train.epochs
-
-    from classifier.augmentation import Augmentation
-    from classifier.from_scratch import train_from_scratch
-    from classifier.training import Recipe
-
     train_from_scratch(
         "augmented",
         train.arch,

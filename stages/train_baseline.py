@@ -1,16 +1,14 @@
 """Train the small network from scratch, on the pictures as they are."""
 
-from classifier.errors import one_line_errors
-from classifier.params import load_params
+from classifier.base.errors import one_line_errors
+from classifier.base.params import load_params
+from classifier.networks.from_scratch import train_from_scratch
+from classifier.training.fit import Recipe
 
 
 def main() -> None:
     params = load_params()
     train = params.train
-
-    from classifier.from_scratch import train_from_scratch
-    from classifier.training import Recipe
-
     train_from_scratch(
         "baseline",
         train.arch,

@@ -16,9 +16,9 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from classifier.archives import Unreadable, open_members
-from classifier.errors import UserError
-from classifier.sources import detect
+from classifier.base.errors import UserError
+from classifier.sources.layouts import detect
+from classifier.sources.members import Unreadable, open_members
 from tests.hostile import CASES, GOOD, LIMITS, tar_bytes, tar_info, zip_bytes
 
 SLOWEST = 5  # seconds for one archive of a few kilobytes

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base
 
-from classifier.images import Picture, Undecodable, decode
+from classifier.images.decode import Picture, Undecodable, decode
 
 # Values at which counts, sizes and offsets go wrong.
 _EDGES = (0, 1, 0x7F, 0x80, 0xFE, 0xFF)

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from classifier.archives import Limits
+from classifier.sources.members import Limits
 
 LIMITS = Limits(files=50, file_bytes=3_000_000, total_bytes=8_000_000, ratio=100)
 GOOD = {"cats/1.jpg": b"\xff\xd8\xff a cat", "dogs/1.jpg": b"\xff\xd8\xff a dog"}

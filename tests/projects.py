@@ -17,8 +17,8 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from classifier.demo import change_params, copy_checkout
-from classifier.dotted import leaves
+from classifier.base.dotted import leaves
+from classifier.commands.demo import change_params, copy_checkout
 
 ROOT = Path(__file__).parents[1]
 RECORDER = Path(__file__).parent / "recorder"

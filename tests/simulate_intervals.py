@@ -19,8 +19,8 @@ from scipy.special import expit
 from scipy.stats import logistic, norm
 from sklearn import metrics as sk
 
-from classifier.comparison import exact_power, mcnemar_p, paired_interval, sample_size
-from classifier.metrics import details, proportion
+from classifier.evaluation.comparison import exact_power, mcnemar_p, paired_interval, sample_size
+from classifier.evaluation.figures import details, proportion
 
 SIZES = (500, 2000)
 ACCURACIES = (0.70, 0.90, 0.98)

@@ -20,9 +20,9 @@ from benchmarks.processes import SIDES, Worker, environment
 from benchmarks.report import BEGIN, END, keep, render
 from benchmarks.rows import NEEDS, epoch, figure, head, last_block, rates, rows, step, whole
 from benchmarks.size import enough_room, write_arrays
-from classifier.dataset import Labelled, write_index
-from classifier.errors import UserError
-from classifier.splits import read_split
+from classifier.base.errors import UserError
+from classifier.base.splits import read_split
+from classifier.sources.dataset import Labelled, write_index
 from tests.projects import ROOT, new_project, pipeline
 from tests.test_wiring import modules_in
 
@@ -127,12 +127,12 @@ def test_the_flops_of_a_small_network_are_those_counted_by_hand():
 
 def test_the_tutorials_networks_have_this_projects_parameters():
     from benchmarks.tutorial import small_network, vgg16
-    from classifier.networks import NETWORKS
-    from classifier.networks import vgg16 as ours
+    from classifier.networks.cnn5 import cnn5
+    from classifier.transfer.vgg16 import vgg16 as ours
 
     for augmented in (False, True):
         assert small_network(180, augmented=augmented).count_params() == 991_041
-    assert NETWORKS["cnn5"](180, 2, 0.0).count_params() == 991_041
+    assert cnn5(180, 2).count_params() == 991_041
     head, block = (vgg16(180, None, last_block=last_block) for last_block in (False, True))
     assert head.count_params() == block.count_params() == ours(180, 2, None).count_params()
     assert len(head.trainable_weights) == 4

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from classifier.catalog import load_weights
-from classifier.errors import UserError
-from classifier.params import load_params
+from classifier.base.errors import UserError
+from classifier.base.params import load_params
+from classifier.sources.catalog import load_weights
 from stages.download import download_weights
 from tests.projects import ROOT, Project, ran
 

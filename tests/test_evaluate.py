@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from classifier.calibration_file import read_calibration
-from classifier.demo import change_params
-from classifier.evaluation import PICTURES
-from classifier.files import write_json
-from classifier.models import load_model, save_model
-from classifier.networks import cnn5, vgg16
-from classifier.scoring import scores
-from classifier.splits import read_split, write_split
-from classifier.training import write_curve
+from classifier.base.files import write_json
+from classifier.base.splits import read_split, write_split
+from classifier.commands.demo import change_params
+from classifier.evaluation.calibration_file import read_calibration
+from classifier.evaluation.scores import scores
+from classifier.networks.cnn5 import cnn5
+from classifier.report.draw import PICTURES
+from classifier.training.fit import write_curve
+from classifier.training.saving import load_model, save_model
+from classifier.transfer.vgg16 import vgg16
 from stages import evaluate
 from tests.projects import ROOT, outputs
 

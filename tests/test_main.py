@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands.test_predict import jpeg, lay_out
 from tests.projects import ROOT, clean_process, new_repository
-from tests.test_prediction import jpeg, lay_out
 
 
 @pytest.fixture(autouse=True)

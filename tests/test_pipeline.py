@@ -24,10 +24,10 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from classifier.dotted import leaves
-from classifier.files import write_json
-from classifier.params import load_params
-from classifier.sample import CLASSES, pictures
+from classifier.base.dotted import leaves
+from classifier.base.files import write_json
+from classifier.base.params import load_params
+from classifier.sources.sample import CLASSES, pictures
 from tests.http_server import Answer, serving
 from tests.projects import (
     CATALOGUE,

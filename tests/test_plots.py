@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from classifier.evaluation import Seen, chart_rows, write_charts
-from classifier.pictures import MODEL_COLOURS
-from classifier.splits import Split
-from classifier.training import write_curve
+from classifier.base.family import COLOURS
+from classifier.base.splits import Split
+from classifier.evaluation.assessment import Seen, chart_rows, write_charts
+from classifier.training.fit import write_curve
 from tests.projects import ROOT, Project, new_repository
 
 CHARTS = {"loss", "accuracy", "roc", "precision_recall", "reliability", "scores", "confusion"}
@@ -25,7 +25,7 @@ def write_tables(folder: Path, strength: float) -> None:
         np.zeros((60, 2, 2, 3), np.uint8), labels, [f"{i}.png" for i in range(60)], ("a", "b")
     )
     scores = {}
-    for name in MODEL_COLOURS:
+    for name in COLOURS:
         logits = strength * (labels - 0.5) + rng.normal(size=60)
         positive = 1 / (1 + np.exp(-logits))
         scores[name] = np.stack([1 - positive, positive], axis=1)
@@ -74,7 +74,7 @@ def test_every_chart_shows_the_three_models(repository):
     assert set(shown) == CHARTS
     for name, chart in shown.items():
         files = {Path(row["filename"]).stem for row in rows_of(chart)}
-        assert files == set(MODEL_COLOURS), name
+        assert files == set(COLOURS), name
         assert "DVC_METRIC" not in json.dumps(chart["content"]), f"{name} has an unfilled anchor"
 
 
@@ -112,4 +112,4 @@ def test_a_model_has_the_same_colour_in_every_chart(template):
     scales = colour_scales(spec)
     assert scales
     for scale in scales:
-        assert dict(zip(scale["domain"], scale["range"], strict=True)) == MODEL_COLOURS
+        assert dict(zip(scale["domain"], scale["range"], strict=True)) == COLOURS

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from classifier.dotted import leaves
-from classifier.params import load_params
+from classifier.base.dotted import leaves
+from classifier.base.params import load_params
 from tests.projects import ROOT, STAGES, dependencies, outputs, parameters, pipeline
 
 
@@ -42,15 +42,75 @@ def closure(path: str, root: Path = ROOT) -> set[str]:
     return found
 
 
+# They refuse a value or name a folder, and can change no result. A training that costs half an hour
+# must not start anew for a new key of params.yaml or a better message.
+CHANGE_NOTHING = {
+    "stages/__init__.py",
+    "classifier/base/__init__.py",
+    "classifier/base/cache.py",
+    "classifier/base/errors.py",
+    "classifier/base/locking.py",
+    "classifier/base/params.py",
+}
+
+
+def code_of(stage: str) -> set[str]:
+    """The code among the `deps` of a stage, files and folders."""
+    return {path for path in dependencies(stage) if path.startswith(("classifier", "stages"))}
+
+
+def holds(declared: str, path: str) -> bool:
+    return path == declared or path.startswith(f"{declared}/")
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_modules_among_a_stages_deps_are_those_that_it_can_import(stage):
-    declared = {path for path in dependencies(stage) if path.endswith(".py")}
-    assert declared == closure(f"stages/{stage}.py")
+def test_a_stage_depends_on_the_rooms_that_it_can_import_and_on_no_other(stage):
+    imported, declared = closure(f"stages/{stage}.py"), code_of(stage)
+    unseen = {path for path in imported if not any(holds(one, path) for one in declared)}
+    assert unseen <= CHANGE_NOTHING
+    unused = {one for one in declared if not any(holds(one, path) for path in imported)}
+    assert not unused
 
 
-def test_the_package_of_the_stages_runs_no_code_that_dvc_would_not_see():
-    # `python -m stages.NAME` imports it, but no stage lists it: empty, it cannot change anything.
-    assert (ROOT / "stages/__init__.py").read_bytes() == b""
+@pytest.mark.parametrize("stage", ["train_baseline", "train_augmented", "finetune_vgg16"])
+def test_a_training_does_not_depend_on_what_can_only_refuse_a_value(stage):
+    for path in CHANGE_NOTHING:
+        assert not any(holds(one, path) for one in code_of(stage)), path
+
+
+# What the modules of a room may import, besides their own room and `base`.
+MAY_IMPORT = {
+    "base": set(),
+    "sources": set(),
+    "images": {"sources"},
+    "training": set(),
+    "networks": {"training"},
+    "transfer": {"training"},
+    "evaluation": {"training", "networks", "transfer"},
+    "report": {"training", "networks", "transfer", "evaluation"},
+}
+
+
+def room_of(path: str) -> str:
+    return path.split("/")[1]
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_between_rooms_point_one_way(room):
+    allowed = MAY_IMPORT[room] | {"base", room, "__init__.py"}
+    for file in sorted((ROOT / "classifier" / room).glob("*.py")):
+        path = file.relative_to(ROOT).as_posix()
+        wrong = {one for one in modules_in(path) if room_of(one) not in allowed}
+        assert not wrong, path
+
+
+def test_every_room_is_in_the_contract_and_says_what_it_is_for():
+    rooms = [path.parent for path in sorted((ROOT / "classifier").glob("*/__init__.py"))]
+    assert {room.name for room in rooms} == {*MAY_IMPORT, "commands"}
+    for room in rooms:
+        tree = ast.parse((room / "__init__.py").read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), room
+        assert len(tree.body) == 1, f"{room} holds code"
 
 
 def test_imports_inside_functions_and_of_submodules_are_followed(tmp_path):

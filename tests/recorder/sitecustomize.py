@@ -56,8 +56,8 @@ class Recorder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Let classifier.params be imported as ever, then listen to it."""
-        if name != "classifier.params":
+        """Let classifier.base.params be imported as ever, then listen to it."""
+        if name != "classifier.base.params":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec and spec.loader:

@@ -1,0 +1,1 @@
+"""The ground: files, splits, parameters, errors, locks and words; for every room and stage."""

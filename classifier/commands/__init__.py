@@ -1,0 +1,1 @@
+"""What `python -m classifier` does beside the stages; no stage depends on it."""

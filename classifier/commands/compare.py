@@ -1,0 +1,259 @@
+"""Two recipes, each trained with several seeds: groups of DVC experiments compared by name prefix.
+
+A group is made by
+
+    dvc exp run --queue -n a -S 'seed=range(1,6)'; dvc queue start
+
+which DVC 3.67 names a-1, a-2, ... in the order of the values (not after the seeds), or by a loop of
+`dvc exp run -n a-1 -S seed=1`. The group `a` is every experiment called `a` and a number.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+from scipy.stats import t, ttest_ind
+from statsmodels.stats.multitest import multipletests
+
+from classifier.base.dotted import leaves
+from classifier.base.errors import UserError
+from classifier.base.wording import counted
+
+METRICS = "metrics/evaluate.json"
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment that ended well: parameters by dotted key, metrics by model and name."""
+
+    name: str
+    parameters: dict[str, Any]
+    metrics: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric over the runs of a group; deviation and 95 % t-interval are None for one run."""
+
+    n: int
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model's metric in both groups; difference: mean of `b` − mean of `a`.
+
+    low, high: its 95 % interval; p_value: Welch's t-test; p_holm: after Holm's correction over the
+    models. All are None where `note` says why no test is possible.
+    """
+
+    model: str
+    metric: str
+    a: Summary
+    b: Summary
+    difference: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    p_holm: float | None
+    note: str
+
+
+def gather(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[Run]:
+    """Return the finished experiments of a group, in the order of their names.
+
+    commits: how many of the last commits to look for experiments on, as in `dvc exp show -n`. Of
+    runs with the same parameters the first counts alone: the same seed makes the same model, and
+    counting it twice would make the interval narrower than it is. Raises UserError where there are
+    none; running, queued and failed experiments don't count.
+    """
+    found = list(_finished(root, commits))
+    # `aug-long-1` is none of `aug`, and `net50` none of `net5`.
+    separator = "[-_.]" if prefix[-1:].isdigit() else "[-_.]?"
+    member = re.compile(rf"{re.escape(prefix)}({separator}(seed[-_.]?)?\d+)?")
+    group: list[Run] = []
+    for run in sorted(found, key=lambda run: _natural(run.name)):
+        anew = all(run.parameters != other.parameters for other in group)
+        if member.fullmatch(run.name) and anew:
+            group.append(run)
+    if not group:
+        names = ", ".join(sorted((run.name for run in found), key=_natural)) or "none"
+        raise UserError(
+            f"no finished experiment is called {prefix!r} and a number; there are: {names}"
+        )
+    return group
+
+
+def summarise(values: list[float]) -> Summary:
+    """Return mean, standard deviation (n − 1) and the 95 % t-interval of the mean."""
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return Summary(n, mean, None, None, None)
+    deviation = float(np.std(values, ddof=1))
+    half = float(t.ppf(0.975, n - 1)) * deviation / float(np.sqrt(n))
+    return Summary(n, mean, deviation, mean - half, mean + half)
+
+
+def compare(a: list[Run], b: list[Run], metric: str = "accuracy") -> list[Row]:
+    """Test group `b` against group `a`, one row for each model that both have.
+
+    Welch's t-test (scipy): the groups may differ in spread and size. It speaks of the recipe on
+    this split of the data; how far the test images themselves vary is in each run's own interval.
+    A model that the change does not reach is the same one in both groups: it is not tested, and so
+    does not make the correction of the others harder. Raises UserError where no model has the
+    metric in both groups.
+    """
+    models = sorted({model for run in a for model in run.metrics})
+    trained = {model: (_trained(a, model, metric), _trained(b, model, metric)) for model in models}
+    trained = {model: pair for model, pair in trained.items() if pair[0] and pair[1]}
+    if not trained:
+        known = sorted({name for run in a for figures in run.metrics.values() for name in figures})
+        raise UserError(
+            f"no model has {metric!r} in both groups; {METRICS} has: {', '.join(known) or 'none'}"
+        )
+    values = {
+        model: tuple([figures[metric] for figures in group] for group in pair)
+        for model, pair in trained.items()
+    }
+    same = "the same models in both groups: the change does not reach it"
+    tests = [
+        (None, None, None, same) if all(one in pair[1] for one in pair[0]) else _welch(*of)
+        for pair, of in zip(trained.values(), values.values(), strict=True)
+    ]
+    p_values = [p_value for _, _, p_value, _ in tests if p_value is not None]
+    corrected = iter(multipletests(p_values, method="holm")[1] if p_values else [])
+    rows = []
+    for (model, (of_a, of_b)), (low, high, p_value, note) in zip(
+        values.items(), tests, strict=True
+    ):
+        rows.append(
+            Row(
+                model=model,
+                metric=metric,
+                a=summarise(of_a),
+                b=summarise(of_b),
+                difference=float(np.mean(of_b) - np.mean(of_a)),
+                low=low,
+                high=high,
+                p_value=p_value,
+                p_holm=None if p_value is None else float(next(corrected)),
+                note=note,
+            )
+        )
+    return rows
+
+
+def differing(runs: list[Run]) -> dict[str, list[Any]]:
+    """Return the parameters that are not the same in all runs, with their values in order."""
+    keys = sorted({key for run in runs for key in run.parameters})
+    values = {key: [run.parameters.get(key) for run in runs] for key in keys}
+    return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
+
+
+def table(names: tuple[str, str], groups: tuple[list[Run], list[Run]], rows: list[Row]) -> str:
+    """Return the comparison as text for a terminal, its lists wrapped at 100 columns."""
+    lines = []
+    for name, runs in zip(names, groups, strict=True):
+        varied = f" that differ in {', '.join(differing(runs)) or 'nothing'}"
+        lines.append(f"{name}: {counted(len(runs), 'run')}{varied if len(runs) > 1 else ''}")
+    within = differing(groups[0]).keys() | differing(groups[1]).keys()
+    between = {k: v for k, v in differing([*groups[0], *groups[1]]).items() if k not in within}
+    changes = ", ".join(f"{key} {values[0]} → {values[-1]}" for key, values in between.items())
+    changes = f"{names[1]} against {names[0]}: {changes or 'the same parameters'}"
+    lines += [*wrap(changes, width=100, subsequent_indent="  "), ""]
+
+    cells = [["", *names, "difference", "95 % interval", "p (Holm)"]]
+    for row in rows:
+        interval = "–" if row.low is None else f"{row.low:+.4f} to {row.high:+.4f}"
+        p_value = "–" if row.p_holm is None else f"{row.p_holm:.3f}"
+        if row.p_holm is not None and row.p_holm < 0.001:
+            p_value = "< 0.001"
+        cells.append(
+            [row.model, _cell(row.a), _cell(row.b), f"{row.difference:+.4f}", interval, p_value]
+        )
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    lines += [
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+    lines += ["", *(_sentence(names, row) for row in rows)]
+    return "\n".join(lines)
+
+
+def _finished(root: Path, commits: int) -> Iterator[Run]:
+    """Yield each finished experiment once.
+
+    From `dvc exp show --json`, which keeps the files apart: `dvc.api.exp_show` merges the columns
+    of all metrics and parameters, and shows a running experiment with the metrics of its parent.
+    """
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json", "-n", str(commits)]
+    shown = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if shown.returncode:
+        reason = shown.stderr.strip().splitlines() or [f"it ended with {shown.returncode}"]
+        raise UserError(f"dvc exp show failed: {reason[-1]}")
+    seen = set()
+    for commit in json.loads(shown.stdout):
+        for experiment in commit["experiments"] or []:
+            state = (experiment["executor"] or {}).get("state") or "success"
+            data = experiment["revs"][0]["data"] if experiment["revs"] else None
+            name = experiment["name"]
+            if state != "success" or not data or not name or name in seen:
+                continue
+            measured = data["metrics"].get(METRICS, {}).get("data")
+            if measured:
+                seen.add(name)
+                yield Run(name, dict(leaves(data["params"]["params.yaml"]["data"])), measured)
+
+
+def _trained(runs: list[Run], model: str, metric: str) -> list[dict[str, float]]:
+    """The figures of each model of this name that was trained, where the metric is among them.
+
+    What a parameter that varies within the group does not reach is the same model in several runs.
+    All of its figures agree then, and it counts once.
+    """
+    found: list[dict[str, float]] = []
+    for run in runs:
+        figures = run.metrics.get(model, {})
+        if metric in figures and figures not in found:
+            found.append(figures)
+    return found
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort a-2 before a-10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _welch(a: list[float], b: list[float]) -> tuple[float | None, float | None, float | None, str]:
+    if min(len(a), len(b)) < 2:
+        return None, None, None, "a test needs at least two runs in each group"
+    if np.ptp(a) == 0 and np.ptp(b) == 0:
+        return None, None, None, "the runs of each group agree to the last digit: nothing to test"
+    result = ttest_ind(b, a, equal_var=False)
+    bounds = result.confidence_interval(0.95)
+    return float(bounds.low), float(bounds.high), float(result.pvalue), ""
+
+
+def _cell(summary: Summary) -> str:
+    spread = "" if summary.deviation is None else f" ± {summary.deviation:.4f}"
+    return f"{summary.mean:.4f}{spread} (n = {summary.n})"
+
+
+def _sentence(names: tuple[str, str], row: Row) -> str:
+    if row.p_holm is None:
+        return f"{row.model}: {row.note}"
+    if row.p_holm > LEVEL:
+        return f"{row.model}: no difference in {row.metric} can be told from these runs"
+    way = "higher" if row.difference > 0 else "lower"
+    return f"{row.model}: {row.metric} is {way} with {names[1]} than with {names[0]}"

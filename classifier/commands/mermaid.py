@@ -1,0 +1,72 @@
+"""Learning curves as text that draws itself where Markdown is shown but no file of ours can be.
+
+A job's summary and a comment on GitHub take pictures by public address alone, and draw Mermaid's
+charts (https://mermaid.js.org/syntax/xyChart.html).
+"""
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from classifier.base.family import MODELS
+
+QUANTITIES = ("accuracy", "loss")
+CHART = """\
+```mermaid
+---
+config:
+  themeVariables:
+    xyChart:
+      plotColorPalette: "#b0b0b0, #4c78a8"
+---
+xychart-beta
+  title "{model}: {quantity} in training (grey) and on validation (blue)"
+  x-axis "epoch" {first} --> {last}
+  y-axis "{quantity}"
+  line [{train}]
+  line [{validation}]
+```
+"""
+
+
+def learning_curves(folder: Path) -> str:
+    """Draw each model's accuracy and loss by epoch, as Markdown.
+
+    Args:
+        folder: plots/curves; what it holds no curve of two epochs for is left out.
+    """
+    charts = []
+    for model in MODELS:
+        rows = _finite_rows(folder / f"{model}.tsv")
+        if len(rows) > 1:
+            charts += [_chart(model, quantity, rows) for quantity in QUANTITIES]
+    return "\n".join(charts) or "No model was trained for more than one epoch.\n"
+
+
+def _finite_rows(path: Path) -> list[dict[str, float]]:
+    """A curve's rows up to where the training diverged, if it did."""
+    if not path.exists():
+        return []
+    found: list[dict[str, float]] = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            values = {key: float(value) for key, value in row.items()}
+            if not all(map(math.isfinite, values.values())):
+                break
+            found.append(values)
+    return found
+
+
+def _chart(model: str, quantity: str, rows: Sequence[dict[str, float]]) -> str:
+    def points(split: str) -> str:
+        return ", ".join(f"{row[f'{split}_{quantity}']:.4f}" for row in rows)
+
+    return CHART.format(
+        model=model,
+        quantity=quantity,
+        first=f"{rows[0]['epoch']:.0f}",
+        last=f"{rows[-1]['epoch']:.0f}",
+        train=points("train"),
+        validation=points("validation"),
+    )

@@ -1,0 +1,266 @@
+"""Classes of any pictures, from a trained model, decoded and calibrated as in the pipeline."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+from ruamel.yaml import YAML
+
+from classifier.base.cache import cache_folder
+from classifier.base.errors import UserError
+from classifier.base.params import Params
+from classifier.base.wording import percent
+from classifier.evaluation.calibration_file import Calibration, read_calibration
+from classifier.images.decode import Undecodable, decode
+from classifier.sources.members import (
+    ARCHIVE_SUFFIXES,
+    MAGIC,
+    Limits,
+    Members,
+    Unreadable,
+    open_members,
+    printable,
+)
+
+MODELS = Path("data/models")
+CALIBRATION = Path("data/evaluation/calibration.json")
+LOCK = Path("dvc.lock")
+RUNNERS_UP = 2
+AT_ONCE = 32  # pictures a forward pass: a first answer soon, and memory for a folder of any size
+
+Complain = Callable[[str, str], None]  # is told of each file that shows no picture, and why
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A picture's class and calibrated confidence, and up to two classes that come after it."""
+
+    path: str
+    label: str
+    confidence: float
+    runners_up: list[tuple[str, float]]
+
+
+def predict(
+    sources: Sequence[Path], name: str, params: Params, complain: Complain
+) -> Iterator[Prediction]:
+    """Yield a prediction for each picture, in order, some at a time.
+
+    Args:
+        sources: pictures, folders and archives.
+        name: of a model in data/models.
+        params: of the pipeline that made the model: data.resize and data.limits are used.
+        complain: is given the path of a file that shows no picture, and the reason.
+
+    Raises:
+        UserError: there is no such model or no calibration of it, or params.yaml has changed since.
+    """
+    path = model_path(name)
+    calibration = read_calibration(CALIBRATION, path)
+    check_unchanged(LOCK, params)
+    # Seconds, and only now: a mistyped name is told at once.
+    with _greetings_unheard():
+        from classifier.evaluation.scores import scores
+        from classifier.training.saving import load_model
+
+        model, metadata = load_model(path)
+    size = model.input_shape[1]
+    if size != params.data.image_size:
+        raise UserError(
+            f"{path} takes pictures of {size} pixels, but params.yaml has data.image_size "
+            f"{params.data.image_size}: dvc repro, or set it back"
+        )
+    pictures = decoded(sources, params, complain)
+    while some := list(islice(pictures, AT_ONCE)):
+        found = scores(model, np.stack([pixels for _, pixels in some]))
+        yield from decide([path for path, _ in some], found, metadata["classes"], calibration)
+
+
+@contextmanager
+def _greetings_unheard() -> Iterator[None]:
+    """Without what TensorFlow writes to file descriptor 2 while it loads, whatever its log level.
+
+    Only what concerns the user's files belongs on standard error; exceptions still arrive there.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def decide(
+    paths: Sequence[str], scores: NDArray, classes: Sequence[str], calibration: Calibration
+) -> Iterator[Prediction]:
+    """Turn uncalibrated scores, float64 [n, k] in the order of `classes`, into predictions."""
+    # scipy takes a second.
+    from classifier.evaluation.calibration import apply_temperature
+
+    tempered = apply_temperature(scores, calibration.temperature)
+    order = np.argsort(-tempered, axis=1, kind="stable")
+    if calibration.threshold is not None:
+        called = (scores[:, 1] >= calibration.threshold).astype(int)
+        order = np.stack([called, 1 - called], axis=1)
+    for path, row, ranked in zip(paths, tempered, order, strict=True):
+        named = [(classes[c], float(row[c])) for c in ranked[: 1 + RUNNERS_UP]]
+        yield Prediction(path, *named[0], runners_up=named[1:])
+
+
+def model_path(name: str) -> Path:
+    """The file of a trained model.
+
+    Raises:
+        UserError: there is none of this name; the message lists those that there are.
+    """
+    there = sorted(path.stem for path in MODELS.glob("*.keras"))
+    if name not in there:
+        known = ", ".join(there) or "none; dvc repro trains them"
+        raise UserError(f"--model is {name!r}, {MODELS} has: {known}")
+    return MODELS / f"{name}.keras"
+
+
+def check_unchanged(lock: Path, params: Params) -> None:
+    """Hold data.resize against the value that the arrays were made with, as dvc.lock records it.
+
+    Raises:
+        UserError: pictures would be decoded in another way than those of the training.
+    """
+    if not lock.exists():  # the stages were run by hand
+        return
+    stages = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"]
+    used = stages.get("split", {}).get("params", {}).get("params.yaml", {}).get("data.resize")
+    if used not in (None, params.data.resize):
+        raise UserError(
+            f"params.yaml has data.resize {params.data.resize}, but the models saw pictures made "
+            f"with {used} ({lock}): dvc repro, or set it back"
+        )
+
+
+def decoded(
+    sources: Iterable[Path], params: Params, complain: Complain
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield path and pixels, uint8 [size, size, 3], of every picture in `sources`."""
+    data = params.data
+    for path, content in files(sources, params, complain):
+        try:
+            picture = decode(content, data.image_size, data.resize, data.limits.pixels)
+        except Undecodable as reason:
+            complain(path, str(reason))
+        else:
+            yield path, picture.pixels
+
+
+def files(
+    sources: Iterable[Path], params: Params, complain: Complain
+) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of every file: of a folder or archive, one for each member."""
+    given = params.data.limits
+    limits = Limits(given.files, given.file_bytes, given.total_bytes, given.ratio)
+    for source in sources:
+        try:
+            if source.is_dir() or (source.is_file() and _is_archive(source)):
+                with open_members(source, limits, cache_folder("spool")) as members:
+                    yield from _members(source, members, complain)
+            else:
+                yield str(source), _content(source, given.file_bytes)
+        except UserError as error:
+            complain(str(source), str(error).removeprefix(f"{source} "))
+        except Unreadable as reason:
+            complain(str(source), str(reason))
+        except OSError as error:
+            complain(str(source), error.strerror or str(error))
+
+
+def _is_archive(path: Path) -> bool:
+    if path.suffix.lower() in ARCHIVE_SUFFIXES:
+        return True
+    with path.open("rb") as file:
+        return file.read(8).startswith(tuple(MAGIC))
+
+
+def _content(path: Path, most: int) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise Unreadable("neither a file nor a folder")
+    if path.stat().st_size > most:
+        raise Unreadable(f"larger than data.limits.file_bytes allows ({most:,})")
+    return path.read_bytes()
+
+
+def _members(source: Path, members: Members, complain: Complain) -> Iterator[tuple[str, bytes]]:
+    top = _top(source, members.paths[0])
+    for skipped in members.skipped:
+        complain(f"{source}/{skipped.path}", skipped.reason)
+    for path in members.paths:
+        try:
+            yield f"{top}/{path}", members.read(path)
+        except Unreadable as reason:
+            complain(f"{top}/{path}", str(reason))
+
+
+def _top(source: Path, first: str) -> Path:
+    """Where a folder's members lie: inside the one folder that wraps them, if one does."""
+    if not source.is_dir() or (source / first).exists():
+        return source
+    inner = [child for child in sorted(source.iterdir()) if (child / first).exists()]
+    return inner[0] if inner else source
+
+
+def write_table(predictions: Iterable[Prediction], file: TextIO) -> None:
+    """Write a line a picture for people, as they come; the path, of any length, stands last."""
+    print(f"{'class':<12} {'confidence':>10}  {'runners-up':<24} picture", file=file)
+    for one in predictions:
+        others = ", ".join(f"{printable(label)} {percent(p)}" for label, p in one.runners_up)
+        label = printable(one.label)
+        line = f"{label:<12} {percent(one.confidence):>10}  {others:<24} {printable(one.path)}"
+        print(line, file=file, flush=True)
+
+
+def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:
+    """Write a header and a row a picture, always of the same columns."""
+    writer = csv.writer(file, lineterminator="\n")
+    columns = ["path", "class", "confidence"]
+    for place in ("second", "third"):
+        columns += [place, f"{place}_confidence"]
+    writer.writerow(columns)
+    for one in predictions:
+        row = [one.path, one.label, f"{one.confidence:.6f}"]
+        for label, confidence in one.runners_up:
+            row += [label, f"{confidence:.6f}"]
+        writer.writerow(row + [""] * (len(columns) - len(row)))
+        file.flush()
+
+
+def write_json(predictions: Iterable[Prediction], file: TextIO) -> None:
+    """Write a list with an object a picture."""
+    found = [
+        {
+            "path": one.path,
+            "class": one.label,
+            "confidence": round(one.confidence, 6),
+            "runners_up": [
+                {"class": label, "confidence": round(confidence, 6)}
+                for label, confidence in one.runners_up
+            ],
+        }
+        for one in predictions
+    ]
+    print(json.dumps(found, indent=2, ensure_ascii=False), file=file)
+
+
+def complain_to_stderr(path: str, reason: str) -> None:
+    """One line for a file that shows no picture."""
+    print(f"{printable(path)}: {printable(reason)}", file=sys.stderr)

@@ -1,0 +1,64 @@
+"""data/evaluation/calibration.json: what evaluate found of each model, for `predict` to use."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from classifier.base.errors import UserError
+from classifier.base.files import write_json
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was found on the validation split; `threshold` is None for three classes or more.
+
+    An image with an uncalibrated score of class 1 of at least `threshold` is called class 1.
+    """
+
+    temperature: float
+    threshold: float | None
+
+
+def write_calibrations(
+    path: Path, judged: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]
+) -> None:
+    """Write temperature, threshold and the SHA-256 of the model's file, by model.
+
+    Args:
+        path: of the file.
+        judged: by model, as `evaluation.judge` returns it.
+        models: the file of each.
+    """
+    content = {
+        name: {
+            "model_sha256": _digest(models[name]),
+            "temperature": one["temperature"],
+            "threshold": one["threshold"] and one["threshold"]["value"],
+        }
+        for name, one in judged.items()
+    }
+    write_json(path, content)
+
+
+def read_calibration(path: Path, model: Path) -> Calibration:
+    """Read what `write_calibrations` wrote of one model's file.
+
+    Raises:
+        UserError: evaluate has not run for this model, or for another one of its name.
+    """
+    name = model.stem
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))[name]
+    except (FileNotFoundError, KeyError) as error:
+        raise UserError(f"{path} has no calibration of {name}: dvc repro evaluate") from error
+    if found.get("model_sha256") != _digest(model):
+        raise UserError(f"{path} has the calibration of another {model}: dvc repro evaluate")
+    return Calibration(found["temperature"], found["threshold"])
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""From an archive to checked, decoded, divided pictures; for the stage split."""

@@ -1,0 +1,169 @@
+"""Which picture goes into which split."""
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from classifier.base.errors import UserError
+from classifier.base.splits import SPLITS
+
+# Where a source has no validation part, this fraction of its training part becomes one.
+VALIDATION_FRACTION = 0.2
+
+
+def predefined(
+    parts: Sequence[str], labels: Sequence[str], groups: Sequence[int], seed: int
+) -> list[str]:
+    """Keep the parts that the source came with; make the one that is missing.
+
+    Without a test part the validation part is halved, without a validation part a fifth of the
+    training part is taken; both stratified and drawn by `seed`.
+
+    Args:
+        parts: of each picture: train, validation, test or empty.
+        labels: of each picture.
+        groups: of each picture; what is drawn from one part keeps a group together.
+        seed: of the drawing.
+
+    Returns:
+        The split of each picture.
+
+    Raises:
+        UserError: there is no training part, or nothing besides it.
+    """
+    present = set(parts) - {""}
+    if "train" not in present or len(present) < 2:
+        found = ", ".join(sorted(present)) or "no parts"
+        raise UserError(
+            f"split.method is predefined, but the source has {found}: it needs a train folder and "
+            "a validation or test folder; otherwise use split.method random or numbered"
+        )
+    splits = list(parts)
+    if "test" not in present:
+        origin, to, fraction = "validation", "test", 0.5
+    elif "validation" not in present:
+        origin, to, fraction = "train", "validation", VALIDATION_FRACTION
+    else:
+        return splits
+    members = [i for i, split in enumerate(splits) if split == origin]
+    drawn = random(
+        [labels[i] for i in members],
+        [groups[i] for i in members],
+        {to: fraction, origin: None},
+        seed,
+    )
+    for i, split in zip(members, drawn, strict=True):
+        splits[i] = split
+    return splits
+
+
+def random(
+    labels: Sequence[str],
+    groups: Sequence[int],
+    sizes: Mapping[str, float | int | None],
+    seed: int,
+) -> list[str]:
+    """Draw the splits at random, stratified by class.
+
+    Args:
+        labels: of each picture.
+        groups: of each picture; pictures of one group go into one split.
+        sizes: of each split a fraction of all pictures, a number of them, or None for the rest;
+            the splits are filled in this order.
+        seed: of the drawing.
+
+    Returns:
+        The split of each picture; empty for one that no split had room for.
+
+    Raises:
+        UserError: the sizes add up to more than there is.
+    """
+    total = len(labels)
+    fractions = [size for size in sizes.values() if isinstance(size, float)]
+    if len(fractions) == len(sizes) and math.isclose(sum(fractions), 1):
+        # Each rounded by itself, they could add up to more or fewer pictures than there are.
+        sizes = {**sizes, list(sizes)[-1]: None}
+    room = {
+        split: total if size is None else round(size * total) if isinstance(size, float) else size
+        for split, size in sizes.items()
+    }
+    asked = sum(room[split] for split, size in sizes.items() if size is not None)
+    if asked > total:
+        raise UserError(
+            f"split.random asks for {asked:,} pictures, but there are {total:,}: "
+            + ", ".join(f"{split} {room[split]:,}" for split in sizes)
+        )
+    # A group that spans classes counts for the class of its first picture.
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, group in enumerate(groups):
+        members[group].append(i)
+    by_class: dict[str, list[list[int]]] = defaultdict(list)
+    for group_members in members.values():
+        by_class[labels[group_members[0]]].append(group_members)
+    shares = {label: sum(map(len, groups)) for label, groups in sorted(by_class.items())}
+    rooms = {split: _shared_out(count, shares) for split, count in room.items()}
+
+    rng = np.random.default_rng(seed)
+    splits = [""] * total
+    for label in shares:
+        left = {split: rooms[split][label] for split in sizes}
+        for k in rng.permutation(len(by_class[label])):
+            group_members = by_class[label][k]
+            fits = [split for split, free in left.items() if free >= len(group_members)]
+            if fits:
+                left[fits[0]] -= len(group_members)
+                for i in group_members:
+                    splits[i] = fits[0]
+    return splits
+
+
+def _shared_out(count: int, shares: dict[str, int]) -> dict[str, int]:
+    """Divide `count` in proportion to `shares`, by largest remainder, so that it adds up."""
+    total = sum(shares.values())
+    exact = {key: count * share / total for key, share in shares.items()}
+    parts = {key: int(value) for key, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda key: (parts[key] - exact[key], key))
+    for key in by_remainder[: count - sum(parts.values())]:
+        parts[key] += 1
+    return parts
+
+
+def numbered(paths: Sequence[str], ranges: dict[str, str]) -> list[str]:
+    """Choose by the last number in each file's name.
+
+    Args:
+        paths: of each picture.
+        ranges: of each split, such as `0-999`, both ends included.
+
+    Returns:
+        The split of each picture; empty for one that no range holds.
+    """
+    ends = {split: tuple(map(int, text.split("-"))) for split, text in ranges.items()}
+    splits = []
+    for path in paths:
+        numbers = re.findall(r"\d+", PurePosixPath(path).stem)
+        number = int(numbers[-1]) if numbers else -1
+        splits.append(
+            next((split for split, (low, high) in ends.items() if low <= number <= high), "")
+        )
+    return splits
+
+
+def check_complete(splits: Sequence[str], labels: Sequence[str]) -> None:
+    """Refuse a split that lacks a class: nothing could be learned or said about it.
+
+    Raises:
+        UserError: names the first class and split.
+    """
+    counts = Counter(zip(splits, labels, strict=True))
+    for split in SPLITS:
+        for label in sorted(set(labels)):
+            if not counts[split, label]:
+                raise UserError(
+                    f"no picture of class {label} is left for {split}: "
+                    "change split.method or its sizes, or the data"
+                )

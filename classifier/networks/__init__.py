@@ -1,0 +1,1 @@
+"""Networks trained from scratch, a file each; for train_baseline and train_augmented."""

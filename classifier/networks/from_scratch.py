@@ -1,0 +1,71 @@
+"""Training a network of the registry from random weights."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+
+import keras
+
+from classifier.base.splits import read_split
+from classifier.training.augmentation import Augmentation, augment
+from classifier.training.batches import Batches
+from classifier.training.checkpoint import checkpoint_path
+from classifier.training.fit import Recipe, fit, start
+from classifier.training.pooled import pooled
+from classifier.training.results import write_results
+from classifier.training.saving import in_float32
+
+
+def network(arch: str) -> Callable[[int, int, float], keras.Sequential]:
+    """Find a network's builder: the function NAME of classifier/networks/NAME.py.
+
+    It takes the image size in pixels, the number of classes and the dropout, and returns a model in
+    plain Keras layers from uint8 [n, size, size, 3] that ends with `output_unit`.
+    """
+    builder: Callable[[int, int, float], keras.Sequential]
+    builder = getattr(import_module(f"classifier.networks.{arch}"), arch)
+    return builder
+
+
+def train_from_scratch(
+    name: str,
+    arch: str,
+    recipe: Recipe,
+    *,
+    batch_size: int,
+    seed: int,
+    precision: str,
+    dropout: float = 0.0,
+    augmentation: Augmentation | None = None,
+) -> None:
+    """Train on data/splits, keep the best epoch, write the results.
+
+    Args:
+        name: of the model.
+        arch: of the network.
+        recipe: how weights are changed.
+        batch_size: pictures a step.
+        seed: of weights, order, augmentation and dropout.
+        precision: auto, or a Keras dtype policy.
+        dropout: before the output unit.
+        augmentation: of the training pictures; None leaves them as they are.
+
+    Raises:
+        UserError: no epoch ended with a finite validation loss.
+    """
+    train, validation = read_split("train"), read_split("validation")
+    image_size, classes = train.images.shape[1], len(train.classes)
+    chosen = start(seed, precision)
+    build = partial(network(arch), image_size, classes, dropout)
+    model = build()
+    if chosen.device == "cpu" and chosen.policy == "float32":
+        model = pooled(model)
+    settings = (recipe, batch_size, seed, augmentation)
+    checkpoint = checkpoint_path([model], [train, validation], settings, "networks")
+    prepare = (lambda images, rng: augment(images, augmentation, rng)) if augmentation else None
+    batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare)
+    held_out = Batches([validation.images], validation.labels, batch_size)
+    history = fit(model, batches, held_out, recipe, checkpoint)
+    history.check_finite(recipe)
+    write_results(name, in_float32(model, build), train.classes, history, chosen)
+    checkpoint.unlink(missing_ok=True)  # an equal training beside this one may have been first

@@ -1,0 +1,433 @@
+"""plots/report.html: one page that holds all it shows, for people who were not there.
+
+Everything is put into words and numbers here; the template only lays it out. Whatever comes from
+the data (file names, class names, terms) is escaped by the template engine.
+"""
+
+import base64
+import csv
+import io
+import json
+import platform
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from classifier.base.dotted import leaves
+from classifier.base.family import COLOURS
+from classifier.base.files import write_text
+from classifier.base.wording import counted, decimals, percent, points
+from classifier.report import charts
+from classifier.report.findings import findings
+
+TEMPLATE = "page.html.j2"
+OTHER_COLOUR = "#7a7f87"  # of a model that has none of its own
+MOST_CLASSES_SHOWN = 10  # a wider confusion matrix is no table for a phone
+# Width in pixels and quality of the pictures: the first at which all fit.
+ENCODINGS = ((1800, 82), (1500, 74), (1200, 66), (900, 58))
+PICTURE_BYTES = 3_300_000  # of all pictures together, before base64 adds a third
+# Those that have a part in the figures.
+LIBRARIES = ("keras", "tensorflow", "numpy", "scikit-learn", "scipy", "cleanlab", "dvc")
+
+# Heading, caption, and what those are told who cannot see it.
+PICTURES = {
+    "samples": (
+        "Samples",
+        "Training pictures of each class, as the networks see them.",
+        "Grid of training pictures, some of each class.",
+    ),
+    "augmentation": (
+        "Augmentation",
+        "What the augmented model was trained on: pictures as they are, then some of their "
+        "random variations.",
+        "Grid: training pictures in the first column, random variations of each beside it.",
+    ),
+    "confusion": (
+        "Confusion matrices",
+        "Rows are the true classes, columns the predicted ones.",
+        "Confusion matrices of the models, as counts and as shares of each true class.",
+    ),
+    "mistakes": (
+        "The most confident mistakes",
+        "Test pictures that each model was most sure of, and wrong about: path, label, score.",
+        "For each model, the test pictures that it got wrong with the highest scores.",
+    ),
+    "disagreements": (
+        "Where the models disagree",
+        "Test pictures that the models put into different classes.",
+        "Test pictures on which the models disagree, each with the class that each model gives.",
+    ),
+    "gradcam": (
+        "Where a model looks",
+        "Grad-CAM: the warmer, the more a region speaks for the predicted class; right and wrong "
+        "predictions.",
+        "Test pictures overlaid with heat maps of the regions that speak for the predicted class.",
+    ),
+    "activations": (
+        "Inside the baseline",
+        "One picture on its way through every convolution and pooling layer.",
+        "Activations of each convolution and pooling layer of the baseline for one picture.",
+    ),
+    "label_errors": (
+        "Likely wrong labels",
+        "Pictures whose label a cross-fitted model contradicts with confidence.",
+        "Pictures with likely wrong labels, each with its label and the class suggested.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the report is made of.
+
+    dataset: data/raw/dataset.json. quality: data/splits/report.json. details:
+    data/evaluation/details.json. curves, roc, precision_recall, reliability, scores: by model, the
+    rows of the files under plots/. kept: by model, the epoch whose weights are the model's.
+    pictures: PNG files by name, those of `PICTURES`. params: params.yaml. versions: of what it was
+    made with.
+    """
+
+    dataset: dict[str, Any]
+    quality: dict[str, Any]
+    details: dict[str, Any]
+    curves: dict[str, list[dict[str, Any]]]
+    kept: dict[str, int]
+    roc: dict[str, list[dict[str, Any]]]
+    precision_recall: dict[str, list[dict[str, Any]]]
+    reliability: dict[str, list[dict[str, Any]]]
+    scores: dict[str, list[dict[str, Any]]]
+    pictures: dict[str, Path]
+    params: dict[str, Any]
+    versions: dict[str, str]
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file that another stage wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_curve(path: Path) -> list[dict[str, float]]:
+    """The rows of a learning curve."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t")
+        return [{column: float(value) for column, value in row.items()} for row in rows]
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of `LIBRARIES`."""
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def render(path: Path, content: Report) -> None:
+    """Write the page; the same content gives the same bytes."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent_or_dash,
+        "decimals": decimals,
+        "interval": interval,
+        "plain": plain,
+        "counted": counted,
+    }
+    write_text(path, environment.get_template(TEMPLATE).render(view(content)))
+
+
+def view(content: Report) -> dict[str, Any]:
+    """Everything that the template shows, in the order of the page."""
+    details = content.details
+    names, classes = list(details["models"]), details["classes"]
+    tests = {name: details["models"][name]["test"] for name in names}
+    return {
+        "dataset": content.dataset,
+        "classes": classes,
+        "images": details["images"],
+        "names": names,
+        "colours": [COLOURS.get(name, OTHER_COLOUR) for name in names],
+        "recipes": {name: recipe(name, content.params) for name in names},
+        "notes": {name: note(name, content.params) for name in names},
+        "tests": tests,
+        "best": best_sentence(tests),
+        "comparisons": [one["sentence"] for one in details["comparisons"]],
+        "scale": accuracy_scale(tests),
+        "rows": figure_rows(details),
+        "training": training(content.curves, content.kept),
+        "learning": [
+            charts.learning(content.curves, content.kept, measure)
+            for measure in ("accuracy", "loss")
+        ],
+        "ranking": ranking(content, names),
+        "reliability": [
+            charts.reliability(name, number, content.reliability.get(name, []), len(classes))
+            for number, name in enumerate(names)
+        ],
+        "calibration": [calibration_sentence(name, details["models"][name]) for name in names],
+        "histograms": histograms(content, names),
+        "thresholds": {
+            name: details["models"][name]["threshold"]
+            for name in names
+            if details["models"][name]["threshold"]
+        },
+        "confusion_as_table": len(classes) <= MOST_CLASSES_SHOWN,
+        "suspects": details["label_errors"],
+        "findings": findings(content.quality, content.params["split"]["drop_leaks"]),
+        "quality_classes": content.quality.get("classes", {}),
+        "parts": parts(content.quality),
+        "pictures": pictures(content.pictures),
+        "params": dict(leaves(content.params)),
+        "versions": content.versions,
+    }
+
+
+def recipe(name: str, params: dict[str, Any]) -> str:
+    """How one of the three models was trained, in a sentence."""
+    train, augment, finetune = params["train"], params["augment"], params["finetune"]
+    scratch = (
+        f"{train['arch']} from random weights, {train['optimizer']} at "
+        f"{plain(train['learning_rate'])}, batches of {train['batch_size']}"
+    )
+    changes = ", ".join(
+        words
+        for words in (
+            f"{augment['flip']} flips" if augment["flip"] != "none" else "",
+            f"rotation ±{360 * augment['rotation']:g}°" if augment["rotation"] else "",
+            f"zoom ±{100 * augment['zoom']:g} %" if augment["zoom"] else "",
+            f"shift ±{100 * augment['shift']:g} %" if augment["shift"] else "",
+        )
+        if words
+    )
+    if name == "baseline":
+        return f"{scratch}, {counted(train['epochs'], 'epoch')}"
+    if name == "augmented":
+        epochs = augment["epochs"] or train["epochs"]
+        return (
+            f"{scratch}, {counted(epochs, 'epoch')} behind augmentation ({changes or 'none'}) and "
+            f"dropout {augment['dropout']:g}"
+        )
+    if name != "vgg16":
+        return ""
+    weights = {"imagenet": "ImageNet weights", "none": "random weights"}.get(
+        finetune["weights"], f"the weights of {finetune['weights']}"
+    )
+    if finetune["head"] == "classifier":
+        return (
+            f"VGG16 whole with {weights}, frozen but for a new output layer, "
+            f"{counted(finetune['head_epochs'], 'epoch')} of {finetune['optimizer']} at "
+            f"{plain(finetune['head_learning_rate'])}"
+        )
+    blocks = {0: "", 1: "its last block"}.get(
+        finetune["unfreeze"], f"its last {finetune['unfreeze']} blocks"
+    )
+    later = ""
+    if blocks and finetune["epochs"]:
+        behind = f" behind augmentation ({changes})" if finetune["augment"] and changes else ""
+        later = (
+            f"; then {blocks} as well, {counted(finetune['epochs'], 'epoch')} at "
+            f"{plain(finetune['learning_rate'])}{behind}"
+        )
+    return (
+        f"VGG16 with {weights} under a new head of {counted(finetune['dense_units'], 'unit')}, "
+        f"{counted(finetune['head_epochs'], 'epoch')} of {finetune['optimizer']} at "
+        f"{plain(finetune['head_learning_rate'])}{later}"
+    )
+
+
+def note(name: str, params: dict[str, Any]) -> str:
+    """What must be known of a model wherever its figures stand."""
+    if name == "vgg16" and params["finetune"]["weights"] == "none":
+        return "random weights: no transfer without imagenet"
+    return ""
+
+
+def best_sentence(tests: dict[str, dict[str, Any]]) -> str:
+    """Which model was right most often, and how often: what was seen, no claim of a difference."""
+    most = max(test["accuracy"]["value"] for test in tests.values())
+    best = [name for name, test in tests.items() if test["accuracy"]["value"] == most]
+    accuracy, images = tests[best[0]]["accuracy"], tests[best[0]]["images"]
+    seen = f"{percent(most)} of {images:,} test pictures"
+    bounds = f"95 % interval {interval(accuracy, as_percent=True)}"
+    if len(best) > 1:
+        return f"{' and '.join(best)} were right most often: each on {seen} ({bounds})."
+    return f"{best[0]} was right most often: on {seen} ({bounds})."
+
+
+def accuracy_scale(tests: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The axis under the intervals of accuracy: its ends and ticks, percent."""
+    lowest = min(test["accuracy"]["low"] for test in tests.values())
+    low = max(0, int(10 * lowest) * 10)
+    step = 10 if low >= 50 else 20
+    return {"low": low, "high": 100, "ticks": list(range(low, 101, step if low < 90 else 5))}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: a figure of each model with its interval."""
+
+    label: str
+    hint: str
+    figures: list[dict[str, Any] | None]
+    as_percent: bool
+
+
+def figure_rows(details: dict[str, Any]) -> list[tuple[str, list[Row]]]:
+    """The rows of the table, under their headings."""
+    models = list(details["models"].values())
+    tests = [model["test"] for model in models]
+
+    def row(label: str, *keys: str, hint: str = "", as_percent: bool = True) -> Row:
+        found = []
+        for test in tests:
+            figure: Any = test
+            for key in keys:
+                figure = figure.get(key, {})
+            found.append(figure or None)
+        return Row(label, hint, found, as_percent)
+
+    lower = "lower is better"
+    overall = [
+        row("Accuracy", "accuracy"),
+        *(row(f"Top-{k} accuracy", "top", k) for k in tests[0]["top"]),
+        row("Balanced accuracy", "balanced_accuracy", hint="mean recall of the classes"),
+        row("ROC AUC", "roc_auc", as_percent=False),
+        row("Average precision", "average_precision", as_percent=False),
+        row("Log loss", "log_loss", hint=lower, as_percent=False),
+        row("Brier score", "brier", hint=lower, as_percent=False),
+        row("Calibration error", "ece", hint=lower, as_percent=False),
+        Row(
+            "… after scaling",
+            f"by temperature; {lower}",
+            [model["calibrated"]["ece"] for model in models],
+            as_percent=False,
+        ),
+    ]
+    groups = [("All classes", overall)]
+    measures = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
+    if len(details["classes"]) > 2:
+        macro = [row(name, "macro", key) for key, name in measures.items()]
+        groups.append(("Mean over the classes", macro))
+    for label in details["classes"]:
+        groups.append((label, [row(name, "classes", label, key) for key, name in measures.items()]))
+    return groups
+
+
+def training(curves: dict[str, list[dict[str, Any]]], kept: dict[str, int]) -> dict[str, str]:
+    """Which epoch of each model was kept."""
+    return {name: f"epoch {kept[name]} of {len(rows)} was kept" for name, rows in curves.items()}
+
+
+def ranking(content: Report, names: list[str]) -> list[charts.Chart]:
+    """ROC and precision-recall curves."""
+    tests = [content.details["models"][name]["test"] for name in names]
+
+    def areas(key: str) -> list[float]:
+        return [test[key]["value"] for test in tests]
+
+    return [
+        charts.roc({name: content.roc.get(name, []) for name in names}, areas("roc_auc")),
+        charts.precision_recall(
+            {name: content.precision_recall.get(name, []) for name in names},
+            areas("average_precision"),
+        ),
+    ]
+
+
+def histograms(content: Report, names: list[str]) -> list[charts.Chart]:
+    """Test pictures by score, a chart a model."""
+    classes = content.details["classes"]
+    x_label = f"score of {classes[1]}" if len(classes) == 2 else "confidence"
+    found = []
+    for number, name in enumerate(names):
+        rows = content.scores.get(name, [])
+        labels = list(dict.fromkeys(row["label"] for row in rows))
+        found.append(charts.histogram(name, number, rows, labels, x_label))
+    return found
+
+
+def calibration_sentence(name: str, model: dict[str, Any]) -> str:
+    """Whether a model's confidence may be trusted, before and after temperature scaling."""
+    before, after = model["test"]["ece"], model["calibrated"]["ece"]
+    way = "less" if model["temperature"] > 1 else "more"
+    return (
+        f"{name}: confidence and accuracy are {points(before['value'])} points apart, "
+        f"{_beyond_chance(before)}. A temperature of {model['temperature']:.2f}, fitted on the "
+        f"validation pictures, makes it {way} confident: {points(after['value'])} points apart, "
+        f"{_beyond_chance(after)}."
+    )
+
+
+def _beyond_chance(ece: dict[str, Any]) -> str:
+    chance = points(ece["if_calibrated_95"])
+    if ece["value"] > ece["if_calibrated_95"]:
+        return f"more than chance explains (up to {chance} for a perfectly calibrated model)"
+    return f"no more than chance explains (up to {chance} for a perfectly calibrated model)"
+
+
+def parts(quality: dict[str, Any]) -> list[str]:
+    """The splits that the data-quality report counts pictures of, in order."""
+    classes = quality.get("classes", {})
+    shown = [key for counts in classes.values() for key in counts if key != "images"]
+    return list(dict.fromkeys(shown))
+
+
+def pictures(files: dict[str, Path]) -> dict[str, dict[str, str]]:
+    """Heading, caption, alternative text and data URI of each picture there is."""
+    opened = {name: Image.open(files[name]) for name in PICTURES if name in files}
+    encoded: dict[str, bytes] = {}
+    for width, quality in ENCODINGS:
+        encoded = {name: _encode(image, width, quality) for name, image in opened.items()}
+        if sum(map(len, encoded.values())) <= PICTURE_BYTES:
+            break
+    shown = {}
+    for name, content in encoded.items():
+        heading, caption, alt = PICTURES[name]
+        shown[name] = {
+            "heading": heading,
+            "caption": caption,
+            "alt": alt,
+            "source": f"data:image/webp;base64,{base64.b64encode(content).decode()}",
+            "width": str(opened[name].width),
+            "height": str(opened[name].height),
+        }
+    return shown
+
+
+def _encode(image: Image.Image, width: int, quality: int) -> bytes:
+    image = image.convert("RGB")
+    if image.width > width:
+        image = image.resize(
+            (width, max(1, round(image.height * width / image.width))),
+            Image.Resampling.LANCZOS,
+        )
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=quality, method=4)
+    return file.getvalue()
+
+
+def plain(value: Any) -> str:
+    """A parameter as params.yaml has it: 0.00001, not 1e-05; true and null."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value)
+
+
+def percent_or_dash(share: float | None) -> str:
+    """97.2 %, with a space that does not break; a dash for what has no meaning."""
+    return "–" if share is None else percent(share).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def interval(figure: dict[str, Any], as_percent: bool) -> str:
+    """«95.4 to 98.3», or with three decimals; empty where there is none."""
+    if figure.get("low") is None:
+        return ""
+    if as_percent:
+        return f"{points(figure['low'])} to {points(figure['high'])}"
+    return f"{decimals(figure['low'])} to {decimals(figure['high'])}"

@@ -1,0 +1,399 @@
+"""The pictures a person looks at: which images are shown, with which words."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+
+from classifier.base.family import COLOURS
+from classifier.base.splits import Split
+from classifier.base.wording import counted, percent, points
+from classifier.report.gallery import (
+    CAPTION,
+    INK,
+    MUTED,
+    RIGHT,
+    TILE,
+    WRONG,
+    Line,
+    Row,
+    Tile,
+    families,
+    fitted,
+    save_figure,
+    save_page,
+    text_width,
+)
+from classifier.training.augmentation import Augmentation, augment
+
+COLUMNS = 6
+MISTAKES = 12  # of each model
+CLASSES_SHOWN = 20  # of the samples
+CLASSES_NUMBERED = 25  # beyond these a confusion matrix has no room for numbers
+CHANNELS = 12  # of each layer's activations
+
+Scores = Mapping[str, NDArray[np.float64]]
+
+
+def samples(path: Path, split: Split, seed: int = 0) -> None:
+    """Draw a few training pictures of each class."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number, name in enumerate(split.classes[:CLASSES_SHOWN]):
+        members = np.flatnonzero(split.labels == number)
+        drawn = np.sort(rng.permutation(members)[:COLUMNS])
+        tiles = [Tile(split.images[i], _path_lines(split.paths[i])) for i in drawn]
+        rows.append(Row(Line(f"{name} · {counted(len(members), 'training picture')}"), tiles))
+    note = "Drawn at random from the training split, as the networks see them."
+    if len(split.classes) > CLASSES_SHOWN:
+        note += f" {CLASSES_SHOWN} of {len(split.classes)} classes."
+    save_page(path, "Training pictures of each class", rows, note=note)
+
+
+def augmentation(path: Path, split: Split, options: Augmentation, seed: int = 0) -> None:
+    """Draw one picture of each of the first two classes, and what augmentation makes of it."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number, name in enumerate(split.classes[:2]):
+        i = int(rng.choice(np.flatnonzero(split.labels == number)))
+        image = np.asarray(split.images[i])
+        copies = augment(np.repeat(image[np.newaxis], 2 * COLUMNS - 1, axis=0), options, rng)
+        tiles = [Tile(image, [Line("as it is", MUTED)], frame=INK)]
+        tiles += [Tile(copy, [Line(f"augmented {k}", MUTED)]) for k, copy in enumerate(copies, 1)]
+        rows.append(Row(Line(f"{name} · {split.paths[i]}"), tiles))
+    each_way = "" if options.keep_aspect else ", height and width each on its own"
+    ways = [
+        f"flipped ({options.flip})" if options.flip != "none" else "",
+        f"turned by up to {360 * options.rotation:.3g}°" if options.rotation else "",
+        f"zoomed by up to {100 * options.zoom:.3g} %" + each_way if options.zoom else "",
+        f"shifted by up to {100 * options.shift:.3g} %" if options.shift else "",
+    ]
+    done = ", ".join(filter(None, ways)) or "left as they are"
+    save_page(
+        path,
+        "What augmentation makes of a picture",
+        rows,
+        note=f"In every epoch of training each picture is drawn anew: {done}; borders mirrored.",
+    )
+
+
+def mistakes(path: Path, test: Split, scores: Scores) -> None:
+    """Draw the most confident mistakes of each model."""
+    rows = []
+    for model, table in scores.items():
+        predicted = table.argmax(axis=1)
+        wrong = np.flatnonzero(predicted != test.labels)
+        surest = wrong[np.argsort(-table[wrong].max(axis=1), kind="stable")][:MISTAKES]
+        tiles = [
+            Tile(test.images[i], [*_label_and_prediction(test, i, table), *_path_of(test, i)])
+            for i in surest
+        ]
+        said = f"{model} · {len(wrong):,} of {len(test):,} test pictures wrong"
+        if len(wrong) > len(surest):
+            said += f", the {len(surest)} surest"
+        rows.append(Row(Line(said, _colour(model)), tiles))
+    save_page(
+        path,
+        "The most confident mistakes of each model",
+        rows,
+        note="Label → prediction with its score, not calibrated; path.",
+    )
+
+
+def disagreements(path: Path, test: Split, scores: Scores) -> None:
+    """Draw pictures on which the models disagree, by who is right."""
+    predicted = np.stack([table.argmax(axis=1) for table in scores.values()])
+    right = predicted == test.labels
+    differ = (predicted != predicted[0]).any(axis=0)
+    # How far the models are apart: the largest change of any class's score.
+    spread = np.ptp(np.stack(list(scores.values())), axis=0).max(axis=1)
+    models = np.array(list(scores))
+    rows = []
+    for pattern in np.unique(right[:, differ], axis=1).T[::-1]:
+        members = np.flatnonzero(differ & (right == pattern[:, np.newaxis]).all(axis=0))
+        widest = members[np.argsort(-spread[members], kind="stable")][:COLUMNS]
+        tiles = [
+            Tile(test.images[i], [*_each_model(test, i, scores), *_path_of(test, i)])
+            for i in widest
+        ]
+        who = _who_is_right(models[pattern], models[~pattern])
+        rows.append(Row(Line(f"{who} · {counted(len(members), 'test picture')}"), tiles))
+    save_page(
+        path,
+        "Where the models disagree",
+        rows,
+        note=f"They do on {int(differ.sum()):,} of {len(test):,} test pictures; of each kind those "
+        "whose scores are furthest apart. Label; each model's prediction with its score; path.",
+    )
+
+
+def _who_is_right(right: NDArray, wrong: NDArray) -> str:
+    if not len(right):
+        return "All wrong, each in its own way"
+    if len(right) == 1:
+        return f"Only {right[0]} is right"
+    if len(wrong) == 1:
+        return f"Only {wrong[0]} is wrong"
+    return f"Right: {', '.join(right)}; wrong: {', '.join(wrong)}"
+
+
+def to_explain(test: Split, scores: Scores, seed: int = 0) -> NDArray[np.int64]:
+    """Choose the pictures for `grad_cam`.
+
+    Half are drawn at random among those that every model has right, classes in turn. The others are
+    mistakes: of each model the surest that is not shown yet, then those that most models share.
+
+    Returns:
+        int64 [6 or fewer], rows of the test split.
+    """
+    rng = np.random.default_rng(seed)
+    wrong = {model: table.argmax(axis=1) != test.labels for model, table in scores.items()}
+    how_many = np.sum(list(wrong.values()), axis=0)
+    good = rng.permutation(np.flatnonzero(how_many == 0))
+    turn = np.zeros(len(good), int)  # the how-manieth of its class each one is
+    for number in range(len(test.classes)):
+        same = test.labels[good] == number
+        turn[same] = np.arange(same.sum())
+    chosen = good[np.argsort(turn, kind="stable")][: COLUMNS // 2].tolist()
+    for model, table in scores.items():
+        surest = np.argsort(-np.where(wrong[model], table.max(axis=1), -1), kind="stable")
+        chosen += [i for i in surest if wrong[model][i] and i not in chosen][:1]
+    shared = np.argsort(-how_many, kind="stable")
+    chosen += [i for i in shared if how_many[i] and i not in chosen]
+    return np.array(chosen[:COLUMNS], np.int64)
+
+
+def grad_cam(
+    path: Path,
+    test: Split,
+    scores: Scores,
+    rows: NDArray[np.int64],
+    heat: Mapping[str, NDArray[np.float32]],
+) -> None:
+    """Draw what each model looks at.
+
+    Args:
+        path: of the picture.
+        test: the test split.
+        scores: of each model.
+        rows: of the pictures in the test split.
+        heat: of each model, float32 [pictures, h, w], 0 to 1.
+    """
+    originals = [
+        Tile(test.images[i], [Line(f"label {test.classes[test.labels[i]]}"), *_path_of(test, i)])
+        for i in rows
+    ]
+    shown = [Row(Line("The pictures"), originals)]
+    for model, maps in heat.items():
+        tiles = [
+            Tile(_overlaid(test.images[i], one), [_prediction(test, i, scores[model])])
+            for i, one in zip(rows, maps, strict=True)
+        ]
+        shown.append(Row(Line(model, _colour(model)), tiles))
+    save_page(
+        path,
+        "What the models look at",
+        shown,
+        note="Grad-CAM: yellow is what speaks most for the model's own prediction. Left, pictures "
+        "that every model has right, drawn at random; right, the surest mistake of each model.",
+    )
+
+
+def _overlaid(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    size = image.shape[0]
+    smooth = np.clip(cv2.resize(heat, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1)
+    colours = matplotlib.colormaps["inferno"](smooth)[:, :, :3] * 255
+    grey = (np.asarray(image) @ np.array([0.299, 0.587, 0.114]))[:, :, np.newaxis]
+    cover = 0.7 * smooth[:, :, np.newaxis]
+    return np.asarray((1 - cover) * grey + cover * colours, np.uint8)
+
+
+def activations(
+    path: Path,
+    image: NDArray[np.uint8],
+    label: str,
+    layers: Sequence[tuple[str, NDArray[np.float32]]],
+) -> None:
+    """Draw the strongest channels of every convolution and pooling layer for one picture.
+
+    Args:
+        path: of the picture to write.
+        image: uint8 [size, size, 3].
+        label: what it is.
+        layers: names and outputs, float32 [h, w, channels].
+    """
+    rows = [Row(Line(label), [Tile(image)])]
+    for name, output in layers:
+        height, width, channels = output.shape
+        strength = output.max(axis=(0, 1))
+        strongest = np.sort(np.argsort(-output.mean(axis=(0, 1)), kind="stable")[:CHANNELS])
+        tiles = [
+            Tile(_coloured(output[:, :, c]), [Line(f"{c}", MUTED)], sharp=True) for c in strongest
+        ]
+        said = f"{name} · {height} × {width} · {len(strongest)} of {channels} channels"
+        silent = int((strength <= 0).sum())
+        rows.append(Row(Line(said + (f", {silent} silent" if silent else "")), tiles))
+    save_page(
+        path,
+        "What the baseline's layers make of a picture",
+        rows,
+        note="Of each convolution and pooling layer the channels of highest mean, in their order; "
+        "each from its own least value (dark) to its highest (yellow).",
+        columns=CHANNELS,
+        tile=50,
+    )
+
+
+def _coloured(channel: NDArray[np.float32]) -> NDArray[np.uint8]:
+    low, high = float(channel.min()), float(channel.max())
+    # A map of one value, such as a single position: dark where it is silent.
+    scaled = (channel - low) / (high - low) if high > low else np.full_like(channel, high > 0)
+    return np.asarray(matplotlib.colormaps["viridis"](scaled)[:, :, :3] * 255, np.uint8)
+
+
+def label_errors(
+    path: Path, splits: Mapping[str, Split], found: Sequence[Mapping[str, Any]], shown: int = 24
+) -> None:
+    """Draw the pictures whose label is likely wrong, the surest first.
+
+    Args:
+        path: of the picture.
+        splits: by name.
+        found: as `evaluation.find_label_errors` returns them.
+        shown: at most so many.
+    """
+    tiles = [
+        Tile(
+            splits[one["split"]].images[one["row"]],
+            [
+                Line(f"label {one['label']}", WRONG),
+                Line(f"looks like {one['suggested']}, {percent(one['confidence'])}"),
+                *_path_lines(one["path"]),
+            ],
+        )
+        for one in found[:shown]
+    ]
+    said = f"{counted(len(found), 'picture')} of the validation and test splits"
+    if len(found) > shown:
+        said += f", the {shown} surest"
+    save_page(
+        path,
+        "Labels that may be wrong",
+        [Row(Line(said), tiles)],
+        note="A model that did not see the picture contradicts its label with confidence. It may "
+        "be the model that is wrong: a person decides.",
+    )
+
+
+def confusion(path: Path, test: Split, scores: Scores) -> None:
+    """Draw the models' confusion matrices: counts above, shares of the actual class below."""
+    classes = test.classes
+    side = 2.6 + 0.07 * min(len(classes), 40)  # inches of one matrix
+    figure = Figure((len(scores) * side + 1.2, 2 * side + 1.4), facecolor="white")
+    axes = figure.subplots(2, len(scores), squeeze=False)
+    for column, (model, table) in enumerate(scores.items()):
+        counts = confusion_matrix(test.labels, table.argmax(axis=1), labels=range(len(classes)))
+        shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        _matrix(axes[0, column], counts, shares, [f"{n:,}" for n in counts.ravel()], classes)
+        _matrix(axes[1, column], counts, shares, [_share(s) for s in shares.ravel()], classes)
+        right = np.trace(counts) / counts.sum()
+        axes[0, column].set_title(
+            f"{model}\n{percent(right)} right", color=_colour(model), fontsize=11, pad=8
+        )
+        axes[1, column].set_xlabel("predicted", fontsize=9)
+    for row, what in enumerate(("actual · pictures", "actual · % of its pictures")):
+        axes[row, 0].set_ylabel(what, fontsize=9)
+        for one in axes[row, 1:]:
+            one.set_yticklabels([])
+    figure.suptitle(
+        f"Confusion matrices on {len(test):,} test pictures", fontsize=13, weight="bold", color=INK
+    )
+    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
+    save_figure(path, figure)
+
+
+def _matrix(
+    axes: Axes, counts: NDArray, shares: NDArray, numbers: Sequence[str], classes: Sequence[str]
+) -> None:
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    k = len(classes)
+    step = 1 if k <= CLASSES_NUMBERED else -(-k // CLASSES_NUMBERED)
+    ticks = range(0, k, step)
+    size = float(np.clip(60 / max(1, len(ticks)), 5, 9))
+    names = [fitted(classes[i], 80, size) for i in ticks]
+    turned = max(map(len, names)) * len(names) > 24
+    style: dict[str, Any] = {
+        "fontsize": size,
+        "fontfamily": families("".join(names)),
+        "parse_math": False,
+    }
+    axes.set_xticks(ticks, names, rotation=90 if turned else 0, **style)
+    axes.set_yticks(ticks, names, **style)
+    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1 if k <= CLASSES_NUMBERED else 0.2)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+    if k > CLASSES_NUMBERED:
+        return
+    size = float(np.clip(75 / k, 4.5, 13))
+    for (row, column), number in zip(np.ndindex(k, k), numbers, strict=True):
+        if k > 4 and row != column and not counts[row, column]:
+            continue  # most of many classes are never confused: zeros would hide the others
+        colour = "white" if shares[row, column] > 0.55 else INK
+        axes.text(column, row, number, ha="center", va="center", color=colour, fontsize=size)
+
+
+def _share(share: float) -> str:
+    """Two digits, or what is nearest to them and short of certain."""
+    if share in (0, 1):
+        return f"{100 * share:.0f}"
+    if share < 0.0995:
+        return points(share)
+    return ">99" if share >= 0.995 else f"{100 * share:.0f}"
+
+
+def _colour(model: str) -> str:
+    return COLOURS.get(model, INK)
+
+
+def _label_and_prediction(test: Split, i: int, table: NDArray[np.float64]) -> list[Line]:
+    predicted = int(table[i].argmax())
+    return [
+        Line(f"{test.classes[test.labels[i]]} → {test.classes[predicted]}", WRONG),
+        Line(percent(table[i, predicted])),
+    ]
+
+
+def _prediction(test: Split, i: int, table: NDArray[np.float64], model: str = "") -> Line:
+    predicted = int(table[i].argmax())
+    right = predicted == test.labels[i]
+    sign, colour = ("✓", RIGHT) if right else ("✗", WRONG)
+    rest = f" {percent(table[i, predicted])} {model}".rstrip()
+    # The score and the model must be seen whole: it is the class's name that is shortened.
+    room = TILE - text_width(f"{sign} -{rest}", CAPTION)
+    return Line(f"{sign} {fitted(test.classes[predicted], room, CAPTION)}{rest}", colour)
+
+
+def _each_model(test: Split, i: int, scores: Scores) -> list[Line]:
+    lines = [Line(f"label {test.classes[test.labels[i]]}")]
+    lines += [_prediction(test, i, table, model) for model, table in scores.items()]
+    return lines
+
+
+def _path_of(test: Split, i: int) -> list[Line]:
+    return _path_lines(test.paths[i])
+
+
+def _path_lines(path: str) -> list[Line]:
+    """The folder and the name, a line each."""
+    folder, slash, name = path.rpartition("/")
+    return [Line(folder + slash, MUTED), Line(name, MUTED)] if folder else [Line(name, MUTED)]

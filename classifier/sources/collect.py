@@ -1,0 +1,81 @@
+"""From a folder, an archive or drawn pictures to data/raw: the one form that later stages read."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from classifier.base.files import write_json
+from classifier.sources.catalog import Drawn
+from classifier.sources.dataset import Labelled, write_images, write_index
+from classifier.sources.layouts import detect
+from classifier.sources.members import Limits, Skipped, Unreadable, open_members
+
+
+def collect(source: Path, folder: Path, limits: Limits, facts: dict[str, Any]) -> None:
+    """Recognise a source's labelled pictures and write images.zip, images.csv and dataset.json.
+
+    Args:
+        source: a folder or an archive.
+        folder: where to write.
+        limits: on what is taken from the source.
+        facts: of the data set, to be recorded.
+
+    Raises:
+        UserError: the source cannot be read, or no layout of labels is recognised in it.
+    """
+    with open_members(source, limits, folder) as members:
+        found = detect(members.paths, members.read)
+        unreadable: list[Skipped] = []
+
+        def pictures() -> Iterable[tuple[str, bytes]]:
+            for one in found.pictures:
+                try:
+                    yield one.path, members.read(one.path)
+                except Unreadable as reason:
+                    unreadable.append(Skipped(one.path, str(reason)))
+
+        write_images(folder / "images.zip", pictures())
+        lost = {one.path for one in unreadable}
+        _record(
+            folder,
+            [one for one in found.pictures if one.path not in lost],
+            [*members.skipped, *found.skipped, *unreadable],
+            facts | {"layout": found.layout},
+        )
+
+
+def collect_drawn(drawn: Drawn, folder: Path, facts: dict[str, Any]) -> None:
+    """Draw the sample data set and write the same three files."""
+    # Only here: whoever brings pictures has no use for the drawing code.
+    from classifier.sources.sample import pictures
+
+    labelled: list[Labelled] = []
+
+    def content() -> Iterable[tuple[str, bytes]]:
+        for path, jpeg in pictures(drawn.per_class, drawn.size, drawn.seed):
+            labelled.append(Labelled(path, path.split("/")[0], ""))
+            yield path, jpeg
+
+    write_images(folder / "images.zip", content())
+    _record(folder, labelled, [], facts | {"layout": "one folder per class"})
+
+
+def _record(
+    folder: Path, pictures: list[Labelled], skipped: list[Skipped], facts: dict[str, Any]
+) -> None:
+    counts = Counter(one.label for one in pictures)
+    write_index(folder / "images.csv", pictures)
+    ordered = sorted(skipped, key=lambda one: (one.path, one.reason))
+    write_json(
+        folder / "dataset.json",
+        facts
+        | {
+            "classes": dict(sorted(counts.items())),
+            "skipped": [{"path": one.path, "reason": one.reason} for one in ordered],
+        },
+    )
+    by_class = ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items()))
+    print(f"{facts['name']}: {facts['layout']}; {len(pictures):,} pictures: {by_class}")
+    if skipped:
+        print(f"{len(skipped):,} left out; data/splits/rejected.csv says why")

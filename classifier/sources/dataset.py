@@ -1,0 +1,49 @@
+"""The data set as every later stage reads it: one archive of pictures and one list of labels."""
+
+import csv
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from classifier.base.files import ZIP_TIME, whole
+
+COLUMNS = ["path", "label", "part"]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A picture's path in the archive, its label and the part of the source that it came in."""
+
+    path: str
+    label: str
+    part: str  # train, validation, test, or empty where the source has no parts
+
+
+def write_images(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
+    """Write pictures, given as name and content, sorted by name, into a zip archive.
+
+    They are stored as they are and without times: same pictures, same bytes, however they were
+    packed before.
+    """
+    with whole(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in pictures:
+            member = zipfile.ZipInfo(name, ZIP_TIME)
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content)
+
+
+def write_index(path: Path, pictures: Iterable[Labelled]) -> None:
+    """Write path, label and part of each picture, sorted by path, as CSV."""
+    with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(
+            (one.path, one.label, one.part) for one in sorted(pictures, key=lambda one: one.path)
+        )
+
+
+def read_index(path: Path) -> list[Labelled]:
+    """Read what `write_index` wrote."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Labelled(row["path"], row["label"], row["part"]) for row in csv.DictReader(file)]

@@ -1,0 +1,106 @@
+"""Random flips, rotations, zooms and shifts: one pass over the pixels for all of them.
+
+The distribution is that of Keras's RandomFlip, RandomRotation, RandomZoom and RandomTranslation in
+that order with their defaults (bilinear, borders mirrored). Those layers resample the picture once
+each; here the transformations are multiplied first, so that it is resampled once.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# The training step uses every core; a second pool of threads beside it would only get in its way.
+cv2.setNumThreads(1)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far pictures are changed.
+
+    Attributes:
+        flip: none, horizontal, vertical or both; each way with probability one half.
+        rotation: largest angle, as a fraction of a full turn, either way.
+        zoom: largest change of the size, as a fraction, in or out.
+        keep_aspect: zoom height and width alike.
+        shift: largest shift, as a fraction of the size, either way.
+    """
+
+    flip: str
+    rotation: float
+    zoom: float
+    keep_aspect: bool = True
+    shift: float = 0.0
+
+    @classmethod
+    def of(cls, section: object) -> Self:
+        """Take what has these names from the parameters `augment.*`."""
+        return cls(**{field.name: getattr(section, field.name) for field in fields(cls)})
+
+
+def transformations(
+    count: int, size: int, augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw one affine transformation a picture.
+
+    Returns:
+        float64 [count, 2, 3]: maps a position (x, y, 1) in the output to one in the input, pixels.
+    """
+    flip_x = _signs(count, augmentation.flip in ("horizontal", "both"), rng)
+    flip_y = _signs(count, augmentation.flip in ("vertical", "both"), rng)
+    angle = rng.uniform(-1, 1, count) * augmentation.rotation * 2 * np.pi
+    zoom_y = 1 + rng.uniform(-1, 1, count) * augmentation.zoom
+    zoom_x = 1 + rng.uniform(-1, 1, count) * augmentation.zoom
+    if augmentation.keep_aspect:
+        zoom_x = zoom_y
+    shift = rng.uniform(-1, 1, (count, 2)) * augmentation.shift * size
+
+    # From the output back to the input: shift, zoom, rotate, flip, about the centre.
+    cos, sin = np.cos(angle), np.sin(angle)
+    linear = np.empty((count, 2, 2))
+    linear[:, 0, 0] = flip_x * cos * zoom_x
+    linear[:, 0, 1] = flip_x * -sin * zoom_y
+    linear[:, 1, 0] = flip_y * sin * zoom_x
+    linear[:, 1, 1] = flip_y * cos * zoom_y
+    centre = np.full(2, (size - 1) / 2)
+    offset = centre - np.einsum("nij,nj->ni", linear, centre + shift)
+    return np.concatenate([linear, offset[:, :, np.newaxis]], axis=2)
+
+
+def _signs(count: int, enabled: bool, rng: np.random.Generator) -> NDArray[np.float64]:
+    drawn = rng.choice([-1.0, 1.0], count)  # drawn in any case: one option moves no other's draws
+    return drawn if enabled else np.ones(count)
+
+
+def augment(
+    images: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Transform each picture at random.
+
+    Args:
+        images: uint8 [n, size, size, 3].
+        augmentation: how far.
+        rng: where the transformations are drawn from.
+
+    Returns:
+        uint8 [n, size, size, 3], a new array.
+    """
+    size = images.shape[1]
+    augmented = np.empty_like(images)
+    for image, matrix, target in zip(
+        images,
+        transformations(len(images), size, augmentation, rng),
+        augmented,
+        strict=True,
+    ):
+        cv2.warpAffine(
+            image,
+            matrix,
+            (size, size),
+            dst=target,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT,
+        )
+    return augmented

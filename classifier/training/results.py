@@ -1,0 +1,46 @@
+"""What a training stage leaves behind: the model, its learning curve and its metrics."""
+
+from pathlib import Path
+
+import keras
+
+from classifier.base.files import write_json
+from classifier.training.fit import History, write_curve
+from classifier.training.precision import Precision
+from classifier.training.saving import save_model
+
+
+def write_results(
+    name: str,
+    model: keras.Model,
+    classes: tuple[str, ...],
+    history: History,
+    precision: Precision,
+) -> None:
+    """Write data/models/NAME.keras, plots/curves/NAME.tsv and metrics/NAME.json.
+
+    Args:
+        name: of the model.
+        model: in float32, with the weights of the best epoch.
+        classes: the names of the classes, in the order of the model's labels.
+        history: of its training.
+        precision: that it was trained in.
+    """
+    best = history.rows[history.best]
+    write_curve(Path("plots/curves") / f"{name}.tsv", history.rows)
+    write_json(
+        Path("metrics") / f"{name}.json",
+        {
+            "best_epoch": best["epoch"],
+            "train_accuracy": round(best["train_accuracy"], 4),
+            "validation_accuracy": round(best["validation_accuracy"], 4),
+            "validation_loss": round(best["validation_loss"], 4),
+            "parameters": model.count_params(),
+            "precision": precision.policy,
+        },
+    )
+    save_model(Path("data/models") / f"{name}.keras", model, {"classes": list(classes)})
+    print(
+        f"{name}: best epoch {best['epoch']} of {len(history.rows)}, "
+        f"validation accuracy {best['validation_accuracy']:.1%}"
+    )

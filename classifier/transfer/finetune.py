@@ -1,0 +1,178 @@
+"""Transfer: a new head on VGG16's frozen features, then its last blocks as well."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.base.splits import Split, read_split
+from classifier.training.augmentation import Augmentation, augment
+from classifier.training.batches import Batches, Prepare
+from classifier.training.checkpoint import checkpoint_path
+from classifier.training.fit import History, Recipe, fit, start
+from classifier.training.results import write_results
+from classifier.training.saving import in_float32
+from classifier.transfer.features import frozen_features
+from classifier.transfer.vgg16 import block_end, vgg16, vgg16_classifier
+from classifier.transfer.winograd import accelerated
+
+WEIGHTS = Path("data/weights")
+# The last layer that does not change while a head is trained on it.
+HEAD_STARTS_AFTER = {"dense": "block5_pool", "classifier": "fc2"}
+
+
+def finetune_vgg16(
+    name: str,
+    *,
+    head: str,
+    weights: str,
+    dense_units: int,
+    dropout: float,
+    head_recipe: Recipe,
+    block_recipe: Recipe,
+    batch_size: int,
+    unfreeze: int,
+    augmentation: Augmentation | None,
+    views: int | None,
+    seed: int,
+    precision: str,
+) -> None:
+    """Train the head, then the last blocks with it; keep the best epoch of both; write the results.
+
+    Args:
+        name: of the model.
+        head: dense or classifier; the classifier's blocks and dense layers stay frozen.
+        weights: none leaves VGG16's weights random; otherwise they come from the `WEIGHTS` folder.
+        dense_units: of the dense head.
+        dropout: of the dense head.
+        head_recipe: of the head alone, on features computed once.
+        block_recipe: of the last blocks with the dense head.
+        batch_size: pictures a step.
+        unfreeze: so many of VGG16's blocks, from the last, are trained with the dense head.
+        augmentation: of the pictures that blocks are trained on; None leaves them as they are.
+        views: augmented copies of each picture, drawn once; None draws fresh ones in every epoch.
+        seed: of weights, order, augmentation and dropout.
+        precision: auto, or a Keras dtype policy.
+
+    Raises:
+        UserError: no epoch of the head ended with a finite validation loss.
+    """
+    train, validation = read_split("train"), read_split("validation")
+    image_size, classes = train.images.shape[1], len(train.classes)
+    chosen = start(seed, precision)
+    file = None if weights == "none" else next(WEIGHTS.glob("vgg16.*"), WEIGHTS / "vgg16.h5")
+
+    def build(weights_file: Path | None = None) -> keras.Sequential:
+        if head == "classifier":
+            return vgg16_classifier(image_size, classes, weights_file)
+        return vgg16(image_size, classes, weights_file, dense_units=dense_units, dropout=dropout)
+
+    model = accelerated(build(file), len(train) + len(validation))
+    run = _Run(train, validation, batch_size, seed)
+    history, checkpoint = run.head(model, HEAD_STARTS_AFTER[head], head_recipe)
+    history.check_finite(head_recipe)
+    checkpoints = [checkpoint]
+    if head == "classifier":
+        print("finetune.head is classifier: the new layer alone is trained, no block with it")
+    elif unfreeze and block_recipe.epochs:
+        best_of_head = model.get_weights()
+        cut_at = block_end(unfreeze)
+        later, checkpoint = run.blocks(model, cut_at, block_recipe, augmentation, views)
+        checkpoints.append(checkpoint)
+        whole = history.followed_by(later)
+        if whole.best == history.best:
+            print("no epoch of the blocks was better than the head's best, which is kept")
+            model.set_weights(best_of_head)
+        history = whole
+
+    write_results(name, in_float32(model, build), train.classes, history, chosen)
+    for checkpoint in checkpoints:
+        checkpoint.unlink(missing_ok=True)  # an equal run beside this one may have been first
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What both phases need. Each returns its history and the checkpoint that is to be deleted."""
+
+    train: Split
+    validation: Split
+    batch_size: int
+    seed: int
+
+    def head(self, model: keras.Sequential, cut_at: str, recipe: Recipe) -> tuple[History, Path]:
+        """Train what follows the frozen layers on their features of the pictures as they are."""
+        frozen, trained = cut(model, cut_at)
+        checkpoint = self._checkpoint(frozen, trained, recipe, drawn=None)
+        features = frozen_features(frozen, self.train)
+        batches = Batches([features], self.train.labels, self.batch_size, seed=self.seed)
+        return fit(trained, batches, self._held_out(frozen), recipe, checkpoint), checkpoint
+
+    def blocks(
+        self,
+        model: keras.Sequential,
+        cut_at: str,
+        recipe: Recipe,
+        augmentation: Augmentation | None,
+        views: int | None,
+    ) -> tuple[History, Path]:
+        """Train the last blocks and the head from where the head's best epoch left them."""
+        frozen, trained = cut(model, cut_at)
+        checkpoint = self._checkpoint(frozen, trained, recipe, drawn=(augmentation, views))
+        inputs, prepare = self._inputs(frozen, augmentation, views)
+        batches = Batches(
+            inputs, self.train.labels, self.batch_size, seed=self.seed, prepare=prepare
+        )
+        return fit(trained, batches, self._held_out(frozen), recipe, checkpoint), checkpoint
+
+    def _inputs(
+        self, frozen: keras.Sequential, augmentation: Augmentation | None, views: int | None
+    ) -> tuple[list[NDArray], Prepare | None]:
+        """The arrays that batches are drawn from, and what is done to a batch of them."""
+        if not augmentation:
+            return [frozen_features(frozen, self.train)], None
+        if not views:
+            return [self.train.images], _fresh_views(frozen, augmentation)
+        seeds = range(self.seed * views, (self.seed + 1) * views)
+        return [
+            frozen_features(frozen, self.train, augmentation=augmentation, seed=seed)
+            for seed in seeds
+        ], None
+
+    def _checkpoint(
+        self, frozen: keras.Sequential, trained: keras.Sequential, recipe: Recipe, drawn: object
+    ) -> Path:
+        settings = (recipe, self.batch_size, self.seed, drawn)
+        return checkpoint_path(
+            [frozen, trained], [self.train, self.validation], settings, "transfer"
+        )
+
+    def _held_out(self, frozen: keras.Sequential) -> Batches:
+        features = frozen_features(frozen, self.validation)
+        return Batches([features], self.validation.labels, self.batch_size)
+
+
+def _fresh_views(frozen: keras.Sequential, augmentation: Augmentation) -> Prepare:
+    """Augment the batch and pass it through the frozen layers, where no gradient is needed."""
+
+    def prepare(images: NDArray, rng: np.random.Generator) -> NDArray:
+        return frozen.predict_on_batch(augment(images, augmentation, rng))
+
+    return prepare
+
+
+def cut(model: keras.Sequential, name: str) -> tuple[keras.Sequential, keras.Sequential]:
+    """Cut a network after the named layer.
+
+    Returns:
+        The layers up to it and those after it, as models that share the network's weights.
+    """
+    end = [layer.name for layer in model.layers].index(name) + 1
+    first = keras.Sequential([keras.Input(batch_shape=model.input_shape, dtype="uint8")])
+    for layer in model.layers[:end]:
+        first.add(layer)
+    second = keras.Sequential([keras.Input(batch_shape=first.output_shape)])
+    for layer in model.layers[end:]:
+        second.add(layer)
+    return first, second

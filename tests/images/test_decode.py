@@ -1,0 +1,719 @@
+import contextlib
+import io
+import itertools
+import logging
+import os
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL.ExifTags import Base
+from PIL.JpegImagePlugin import JpegImageFile
+
+from classifier.images import decode as decoding
+from classifier.images.decode import Picture, Undecodable, decode
+from tests.fuzz_images import fuzz
+
+RED, GREEN, BLUE, GREY = (220, 30, 40), (20, 180, 60), (30, 50, 200), (120, 120, 120)
+LIMIT = 1_000_000
+
+
+def quarters(width=64, height=48):
+    """Red, green over blue, grey: every turn and mirror image of it is different."""
+    picture = Image.new("RGB", (width, height))
+    x, y = width // 2, height // 2
+    picture.paste(RED, (0, 0, x, y))
+    picture.paste(GREEN, (x, 0, width, y))
+    picture.paste(BLUE, (0, y, x, height))
+    picture.paste(GREY, (x, y, width, height))
+    return picture
+
+
+def saved(picture, kind, **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def shown(data, size=32, resize="squash", max_pixels=LIMIT):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = decode(data, size, resize, max_pixels)
+    assert isinstance(picture, Picture)
+    assert picture.pixels.shape == (size, size, 3)
+    assert picture.pixels.dtype == np.uint8
+    return picture
+
+
+def centres(pixels):
+    """The colours in the middle of the four quarters, row by row."""
+    size = len(pixels)
+    near, far = size // 4, size - size // 4 - 1
+    return [tuple(int(v) for v in pixels[y, x]) for y in (near, far) for x in (near, far)]
+
+
+def close(colours, expected, tolerance=6):
+    return np.abs(np.subtract(colours, expected)).max() <= tolerance
+
+
+def reason(data, **options):
+    with pytest.raises(Undecodable) as caught:
+        shown(data, **options)
+    message = str(caught.value)
+    assert message and "\n" not in message and len(message) <= 120
+    return message
+
+
+def png(width, height, depth, colour_type, rows, *chunks):
+    """A PNG from raw rows, for kinds that Pillow cannot write."""
+
+    def chunk(name, body):
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    extra = b"".join(chunk(name, content) for name, content in chunks)
+    return b"\x89PNG\r\n\x1a\n" + head + extra + body + chunk(b"IEND", b"")
+
+
+def ycck():
+    """A JPEG of Y, Cb, Cr, K with Adobe's marker, as Photoshop writes it.
+
+    Pillow can only write CMYK, inverted as Adobe does: it is given the inverse of Y, Cb, Cr of the
+    inks and no black, and the marker's transform is then set to 2. (libjpeg's jdcolor.c: C, M, Y
+    = 255 - RGB of Y, Cb, Cr; Adobe's inks are inverted on top.)
+    """
+    luma, blue, red = ImageOps.invert(quarters()).convert("YCbCr").split()
+    none = Image.new("L", luma.size, 255)
+    inverted = [band.point(lambda v: 255 - v) for band in (luma, blue, red, none)]
+    data = saved(Image.merge("CMYK", inverted), "JPEG", quality=95)
+    at = data.index(b"Adobe") + 11
+    assert data[at] == 0
+    return data[:at] + b"\2" + data[at + 1 :]
+
+
+def without_jfif():
+    data = saved(quarters(), "JPEG", quality=95)
+    assert data[2:4] == b"\xff\xe0"
+    return data[:2] + data[4 + struct.unpack(">H", data[4:6])[0] :]
+
+
+def two_frames():
+    return [quarters(), Image.new("RGB", (64, 48), (255, 255, 0))]
+
+
+def animated(kind, **options):
+    first, second = two_frames()
+    return saved(first, kind, save_all=True, append_images=[second], **options)
+
+
+def palette():
+    return quarters().quantize(8)
+
+
+def grey_ramp(low, high):
+    """Dark left half and light right half, uint16 [48, 64]."""
+    values = np.full((48, 64), low, np.uint16)
+    values[:, 32:] = high
+    return values
+
+
+COLOURED = {
+    "JPEG": (saved(quarters(), "JPEG", quality=95), "JPEG", "RGB"),
+    "JPEG, 4:4:4": (saved(quarters(), "JPEG", quality=95, subsampling=0), "JPEG", "RGB"),
+    "JPEG, progressive": (saved(quarters(), "JPEG", quality=95, progressive=True), "JPEG", "RGB"),
+    "JPEG without JFIF": (without_jfif(), "JPEG", "RGB"),
+    "JPEG with a comment": (saved(quarters(), "JPEG", quality=95, comment=b"hi"), "JPEG", "RGB"),
+    "JPEG with rubbish behind": (
+        saved(quarters(), "JPEG", quality=95) + b"\0rubbish" * 9,
+        "JPEG",
+        "RGB",
+    ),
+    "JPEG, YCCK": (ycck(), "JPEG", "CMYK"),
+    "JPEG, CMYK": (saved(quarters().convert("CMYK"), "JPEG", quality=95), "JPEG", "CMYK"),
+    "MPO": (animated("MPO", quality=95), "JPEG", "RGB"),
+    "PNG": (saved(quarters(), "PNG"), "PNG", "RGB"),
+    "PNG, palette": (saved(palette(), "PNG"), "PNG", "P"),
+    "PNG, opaque alpha": (saved(quarters().convert("RGBA"), "PNG"), "PNG", "RGBA"),
+    "PNG, 16 bits a colour": (
+        png(
+            64,
+            48,
+            16,
+            2,
+            [row.astype(">u2").tobytes() for row in np.asarray(quarters()).astype(np.uint16) * 257],
+        ),
+        "PNG",
+        "RGB",
+    ),
+    "APNG": (animated("PNG"), "PNG", "RGB"),
+    "GIF": (saved(quarters(), "GIF"), "GIF", "P"),
+    "GIF, animated": (animated("GIF"), "GIF", "P"),
+    "GIF, interlaced": (saved(quarters(), "GIF", interlace=1), "GIF", "P"),
+    "BMP": (saved(quarters(), "BMP"), "BMP", "RGB"),
+    "BMP, palette": (saved(palette(), "BMP"), "BMP", "P"),
+    "WebP": (saved(quarters(), "WEBP", quality=95), "WEBP", "RGB"),
+    "WebP, lossless": (saved(quarters(), "WEBP", lossless=True), "WEBP", "RGB"),
+    "WebP, animated": (animated("WEBP", lossless=True), "WEBP", "RGB"),
+    "TIFF": (saved(quarters(), "TIFF"), "TIFF", "RGB"),
+    "TIFF, LZW": (saved(quarters(), "TIFF", compression="tiff_lzw"), "TIFF", "RGB"),
+    "TIFF, JPEG": (saved(quarters(), "TIFF", compression="jpeg", quality=95), "TIFF", "RGB"),
+    "TIFF, CMYK": (saved(quarters().convert("CMYK"), "TIFF"), "TIFF", "CMYK"),
+    "TIFF, two pages": (animated("TIFF"), "TIFF", "RGB"),
+    "TIFF, big": (saved(quarters(), "TIFF", big_tiff=True), "TIFF", "RGB"),
+    "PPM": (saved(quarters(), "PPM"), "PPM", "RGB"),
+    "PPM, as text": (
+        b"P3 64 48 255\n" + b" ".join(b"%d" % v for v in np.asarray(quarters()).ravel()),
+        "PPM",
+        "RGB",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COLOURED)
+def test_a_picture_is_shown_in_its_colours(name):
+    data, kind, mode = COLOURED[name]
+    picture = shown(data)
+    assert close(centres(picture.pixels), [RED, GREEN, BLUE, GREY], 12)
+    assert (picture.width, picture.height) == (64, 48)
+    assert (picture.format, picture.mode) == (kind, mode)
+
+
+LEVELS = {
+    "JPEG, grey": (saved(quarters().convert("L"), "JPEG", quality=95), "L"),
+    "PNG, grey": (saved(quarters().convert("L"), "PNG"), "L"),
+    "PNG, grey with alpha": (saved(quarters().convert("LA"), "PNG"), "LA"),
+    "PGM": (saved(quarters().convert("L"), "PPM"), "L"),
+    "BMP, grey": (saved(quarters().convert("L"), "BMP"), "L"),
+    "GIF, grey": (saved(quarters().convert("L"), "GIF"), "P"),
+    "TIFF, grey": (saved(quarters().convert("L"), "TIFF"), "L"),
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_a_grey_picture_is_shown_in_three_equal_channels(name):
+    data, mode = LEVELS[name]
+    picture = shown(data)
+    assert picture.mode == mode
+    grey = [(v,) * 3 for v in (quarters().convert("L").getpixel(p) for p in POINTS)]
+    assert close(centres(picture.pixels), grey)
+    assert (picture.pixels == picture.pixels[:, :, :1]).all()
+
+
+POINTS = [(16, 12), (48, 12), (16, 36), (48, 36)]
+
+
+def big_endian_tiff(values):
+    rows = values.astype(">u2").tobytes()
+    tags = [(256, 64), (257, 48), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, 48)]
+    entries = b"".join(
+        struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in tags
+    ) + struct.pack(">HHII", 279, 4, 1, len(rows))
+    directory = struct.pack(">H", len(tags) + 1) + entries + struct.pack(">I", 0)
+    return b"MM\0*" + struct.pack(">I", 8 + len(rows)) + rows + directory
+
+
+DEEP = {
+    "PNG": lambda values: saved(Image.fromarray(values), "PNG"),
+    "TIFF": lambda values: saved(Image.fromarray(values), "TIFF"),
+    "TIFF, big-endian": big_endian_tiff,
+    "PGM": lambda values: b"P5 64 48 65535\n" + values.astype(">u2").tobytes(),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_16_bit_grey_is_scaled_and_not_clipped(name):
+    pixels = shown(DEEP[name](grey_ramp(2570, 200 * 257))).pixels
+    assert close(centres(pixels), [(10,) * 3, (200,) * 3] * 2, 0)
+    pixels = shown(DEEP[name](grey_ramp(0, 65535))).pixels
+    assert close(centres(pixels), [(0,) * 3, (255,) * 3] * 2, 0)
+
+
+def left_transparent(picture):
+    """The left half of the picture transparent, the right opaque."""
+    alpha = Image.new("L", picture.size, 255)
+    alpha.paste(0, (0, 0, picture.width // 2, picture.height))
+    layered = picture.convert("LA" if picture.mode == "L" else "RGBA")
+    layered.putalpha(alpha)
+    return layered
+
+
+def palette_with_alphas():
+    picture = palette()
+    index = picture.getpixel((0, 0)), picture.getpixel((0, 40))
+    return saved(picture, "PNG", transparency=bytes(0 if i in index else 255 for i in range(8)))
+
+
+def grey_with_a_transparent_level():
+    rows = [b"\x0a" * 32 + b"\x78" * 32] * 48
+    return png(64, 48, 8, 0, rows, (b"tRNS", b"\0\x0a"))
+
+
+WHITE = (255, 255, 255)
+TRANSPARENT = {
+    "PNG": (saved(left_transparent(quarters()), "PNG"), [WHITE, GREEN, WHITE, GREY]),
+    "PNG, palette": (palette_with_alphas(), [WHITE, GREEN, WHITE, GREY]),
+    "PNG, one transparent colour": (
+        saved(quarters(), "PNG", transparency=BLUE),
+        [RED, GREEN, WHITE, GREY],
+    ),
+    "PNG, one transparent grey": (grey_with_a_transparent_level(), [WHITE, GREY] * 2),
+    "PNG, grey with alpha": (
+        saved(left_transparent(Image.new("L", (64, 48), 120)), "PNG"),
+        [WHITE, GREY] * 2,
+    ),
+    "WebP": (
+        saved(left_transparent(quarters()), "WEBP", lossless=True),
+        [WHITE, GREEN, WHITE, GREY],
+    ),
+    "TIFF": (saved(left_transparent(quarters()), "TIFF"), [WHITE, GREEN, WHITE, GREY]),
+    "GIF": (saved(left_transparent(quarters()), "GIF"), [WHITE, GREEN, WHITE, GREY]),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPARENT)
+def test_transparent_parts_are_white(name):
+    data, colours = TRANSPARENT[name]
+    assert close(centres(shown(data).pixels), colours)
+
+
+def test_half_transparent_colours_are_mixed_with_white():
+    picture = quarters().convert("RGBA")
+    picture.putalpha(128)
+    mixed = [tuple(round(v * 128 / 255 + 127) for v in colour) for colour in (RED, GREEN)]
+    assert close(centres(shown(saved(picture, "PNG")).pixels)[:2], mixed, 1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "PPM", "GIF"])
+def test_a_1_bit_picture_is_black_and_white(kind):
+    picture = Image.new("1", (64, 48), 0)
+    picture.paste(1, (32, 0, 64, 48))
+    pixels = shown(saved(picture, kind)).pixels
+    assert centres(pixels) == [(0, 0, 0), (255, 255, 255)] * 2
+
+
+def test_a_fax_tiff_is_black_on_white():
+    picture = Image.new("1", (64, 48), 1)
+    picture.paste(0, (0, 0, 32, 48))
+    data = saved(picture, "TIFF", compression="group4")
+    assert centres(shown(data).pixels) == [(0, 0, 0), (255, 255, 255)] * 2
+
+
+def turned(orientation):
+    """The stored picture that a viewer turns back, by the definition of EXIF's tag 274."""
+    pixels = np.asarray(quarters())
+    stored = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
+        6: np.rot90(pixels, 1),
+        7: pixels[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(pixels, -1),
+    }[orientation]
+    return Image.fromarray(np.ascontiguousarray(stored))
+
+
+def exif(orientation):
+    exif = Image.Exif()
+    exif[Base.Orientation] = orientation
+    return exif.tobytes()
+
+
+def test_a_png_may_say_behind_its_pixels_how_it_is_turned():
+    data = saved(turned(6), "PNG", exif=exif(6))
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    late = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    assert late.index(b"eXIf") > late.index(b"IDAT")
+    assert (shown(late).pixels == shown(saved(quarters(), "PNG")).pixels).all()
+    assert shown(late).width == 64
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_all_eight_orientations_show_identical_pixels(kind, resize, orientation):
+    stored = turned(orientation)
+    if kind == "TIFF":
+        data = saved(stored, kind, tiffinfo={274: orientation})
+    else:
+        options = {"lossless": True} if kind == "WEBP" else {}
+        data = saved(stored, kind, exif=exif(orientation), **options)
+    picture = shown(data, resize=resize)
+    upright = shown(saved(quarters(), "PNG"), resize=resize)
+    assert (picture.pixels == upright.pixels).all()
+    assert (picture.width, picture.height) == (64, 48)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_eight_orientations_of_a_jpeg_are_upright(orientation):
+    data = saved(turned(orientation), "JPEG", quality=95, exif=exif(orientation))
+    picture = shown(data)
+    assert close(centres(picture.pixels), [RED, GREEN, BLUE, GREY], 12)
+    assert (picture.width, picture.height) == (64, 48)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0MM\0*" + b"\xff" * 60,
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01" * 500,
+        # The directory that follows itself, and one that is its own EXIF part.
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHII", 0x8769, 4, 1, 8) + b"\x08\0\0\0",
+        b"Exif\0\0II*\0\x08\0\0\0\x01\0" + struct.pack("<HHI4s", 274, 2, 4, b"six\0") + b"\0" * 4,
+        exif(9),
+        exif(0),
+    ],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_leaves_the_picture_as_it_is(kind, block, capfd):
+    picture = shown(saved(quarters(), kind, exif=block, quality=95))
+    assert close(centres(picture.pixels), [RED, GREEN, BLUE, GREY], 12)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_colour_profile_is_ignored():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for block in (profile, b"rubbish"):
+        data = saved(quarters(), "PNG", icc_profile=block)
+        assert (shown(data).pixels == shown(saved(quarters(), "PNG")).pixels).all()
+
+
+def test_crop_shows_the_centre_and_pad_shows_everything():
+    wide = Image.new("RGB", (120, 40), RED)
+    wide.paste(GREEN, (40, 0, 80, 40))
+    wide.paste(BLUE, (80, 0, 120, 40))
+    for picture in (wide, wide.transpose(Image.Transpose.ROTATE_270)):
+        data = saved(picture, "PNG")
+        # Bilinear resizing blends across the boundary over one pixel at most.
+        assert (shown(data, 40, "crop").pixels == GREEN).all()
+        padded = shown(data, 60, "pad").pixels
+        tall = padded if picture is wide else np.rot90(padded)
+        assert (tall[:20] == 0).all() and (tall[40:] == 0).all()
+        assert tuple(tall[30, 10]) == RED and tuple(tall[30, 50]) == BLUE
+        squashed = shown(data, 60, "squash").pixels
+        squashed = squashed if picture is wide else np.rot90(squashed)
+        assert tuple(squashed[5, 10]) == RED and tuple(squashed[55, 50]) == BLUE
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (2, 2)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_tiny_and_thin_pictures_are_shown(kind, size, resize):
+    picture = shown(saved(Image.new("RGB", size, GREY), kind, quality=95), resize=resize)
+    assert (picture.width, picture.height) == size
+    assert close(picture.pixels[15, 15], GREY, 2)
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_a_large_jpeg_is_shrunk_while_decoding_with_little_difference(resize, monkeypatch):
+    small = np.random.default_rng(3).integers(0, 256, (12, 16, 3), np.uint8)
+    smooth = Image.fromarray(small).resize((1600, 1200), Image.Resampling.BICUBIC)
+    data = saved(smooth, "JPEG", quality=95)
+    draft = JpegImageFile.draft
+    sizes: list[tuple[int, int]] = []
+
+    def recorded(self, mode, size):
+        draft(self, mode, size)
+        sizes.append(self.size)
+        assert self.size[0] >= size[0] and self.size[1] >= size[1]
+
+    monkeypatch.setattr(JpegImageFile, "draft", recorded)
+    drafted = shown(data, 170, resize, 10**7).pixels.astype(int)
+    # The padded picture is 170 x 128 pixels, the others need both sides to be 170 at least.
+    assert sizes == [(200, 150) if resize == "pad" else (400, 300)]
+    monkeypatch.setattr(JpegImageFile, "draft", lambda *_: None)
+    full = shown(data, 170, resize, 10**7).pixels.astype(int)
+    assert 0 < np.abs(drafted - full).mean() < 2.5
+
+
+@pytest.mark.parametrize("size", [(75, 61), (131, 97), (266, 201), (523, 389)])
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"progressive": True}])
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_a_plain_jpeg_is_shown_as_pillow_shows_it(size, options, resize, monkeypatch):
+    """Decoded whole and at 1/2, 1/4 and 1/8."""
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    data = saved(Image.fromarray(noise), "JPEG", **options)
+    found = []
+
+    def recorded(data, picture):
+        found.append(of_plain_jpeg(data, picture))
+        return found[-1]
+
+    of_plain_jpeg = decoding._of_plain_jpeg
+    monkeypatch.setattr(decoding, "_of_plain_jpeg", recorded)
+    quick = shown(data, resize=resize)
+    assert found[0] is not None
+    monkeypatch.setattr(decoding, "_of_plain_jpeg", lambda *args: None)
+    plain = shown(data, resize=resize)
+    assert (quick.pixels == plain.pixels).all()
+    assert (quick.width, quick.height, quick.mode) == (plain.width, plain.height, plain.mode)
+
+
+def test_a_jpeg_that_is_odd_in_the_least_is_left_to_pillow():
+    """Some bytes lost inside: a warning to libjpeg, a picture to everybody."""
+    data = saved(quarters(640, 480), "JPEG")
+    odd = data[:-60] + data[-2:]
+    assert decoding._of_plain_jpeg(data, JpegImageFile(io.BytesIO(data))) is not None
+    assert decoding._of_plain_jpeg(odd, JpegImageFile(io.BytesIO(odd))) is None
+    assert centres(shown(odd).pixels) == centres(shown(data).pixels)
+
+
+def test_the_same_bytes_give_the_same_pixels():
+    data = COLOURED["JPEG"][0]
+    assert (shown(data).pixels == shown(data).pixels).all()
+
+
+def test_an_unknown_way_of_resizing_is_a_bug_and_not_a_broken_file():
+    with pytest.raises(ValueError, match="stretch"):
+        decode(COLOURED["PNG"][0], 32, "stretch", LIMIT)
+
+
+HTML = b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>"
+NO_PICTURE = {
+    "empty": (b"", "empty file"),
+    "zeros": (b"\0" * 5000, "not a picture: only zero bytes"),
+    "HTML": (HTML, "not a picture: looks like HTML"),
+    "HTML after spaces": (b"\xef\xbb\xbf\n  " + HTML, "not a picture: looks like HTML"),
+    "XHTML": (b'<?xml version="1.0"?>\n<html></html>', "not a picture: looks like HTML"),
+    "XML": (b'<?xml version="1.0"?><annotation/>', "not a picture: looks like XML"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing, which is not read"),
+    "SVG after XML": (b'<?xml version="1.0"?><svg/>', "an SVG drawing, which is not read"),
+    "text": (b"cat, 12\ndog, 13\n", "not a picture: looks like text"),
+    "text in UTF-8": ("chaton à l'ombre".encode(), "not a picture: looks like text"),
+    "text in UTF-16": ("katze".encode("utf-16"), "not a picture: looks like text"),
+    "zip": (b"PK\x03\x04\x14\0\0\0", "not a picture: looks like a zip archive"),
+    "gzip": (b"\x1f\x8b\x08\0\0\0", "not a picture: looks like compressed data"),
+    "PDF": (b"%PDF-1.7\n", "not a picture: looks like PDF"),
+    "PostScript": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+        "not a picture: looks like PostScript",
+    ),
+    "program": (b"\x7fELF\x02\x01", "not a picture: looks like a program"),
+    "video": (b"\0\0\0\x18ftypmp42\0\0", "not a picture: looks like a video"),
+    "AVIF": (b"\0\0\0\x1cftypavif\0\0", "an AVIF picture, which is not read"),
+    "HEIC": (b"\0\0\0\x1cftypheic\0\0", "a HEIC picture, which is not read"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture, which is not read"),
+    "Photoshop": (b"8BPS\0\x01", "a Photoshop file, which is not read"),
+    "icon": (saved(quarters(), "ICO"), "an icon, which is not read"),
+    "macOS attributes": (
+        b"\0\x05\x16\x07\0\x02\0\0Mac OS X",
+        "not a picture: looks like macOS file attributes",
+    ),
+    "Thumbs.db": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "not a picture: looks like a Windows thumbnail cache",
+    ),
+    "LFS pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+        "not a picture: looks like a Git LFS pointer",
+    ),
+    "array": (b"\x93NUMPY\x01\0", "not a picture: looks like an array file"),
+    "rubbish": (
+        bytes(range(1, 200)),
+        "not a picture: unknown contents, starting 01 02 03 04",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_PICTURE)
+def test_what_is_no_picture_is_called_by_its_name(name):
+    data, message = NO_PICTURE[name]
+    assert reason(data) == message
+
+
+WHOLE = {
+    "JPEG": saved(quarters(), "JPEG"),
+    "JPEG, progressive": saved(quarters(), "JPEG", progressive=True),
+    "PNG": saved(quarters(), "PNG", compress_level=0),
+    "GIF": saved(quarters(), "GIF"),
+    "WEBP": saved(quarters(), "WEBP", lossless=True),
+    "TIFF": saved(quarters(), "TIFF"),
+    "TIFF, LZW": saved(quarters(), "TIFF", compression="tiff_lzw"),
+    "BMP": saved(quarters(), "BMP"),
+    "PPM": saved(quarters(), "PPM"),
+    "PPM, as text": COLOURED["PPM, as text"][0],
+}
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_truncated_picture_is_refused(name, share):
+    data = WHOLE[name]
+    message = reason(data[: int(len(data) * share)])
+    kind = name.split(",")[0]
+    assert message.startswith((f"truncated {kind}", f"damaged {kind}"))
+
+
+def test_a_truncated_jpeg_and_png_say_so():
+    assert reason(WHOLE["JPEG"][:-100]) == "truncated JPEG"
+    assert reason(WHOLE["PNG"][:-3000]) == "truncated PNG"
+
+
+@pytest.mark.parametrize("kind, length", [("PNG", 8), ("PNG", 33), ("BMP", 16), ("GIF", 7)])
+def test_a_file_that_ends_within_its_header_is_truncated(kind, length):
+    assert reason(WHOLE[kind][:length]) == f"truncated {kind}"
+
+
+SIGNATURES = {
+    "JPEG": b"\xff\xd8\xff",
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "GIF": b"GIF89a",
+    "WEBP": b"RIFF\0\0\0\0WEBP",
+    "TIFF": b"II*\0",
+    "BMP": b"BM\0\0\0\0\0\0\0\0",
+    "PPM": b"P6\n",
+}
+
+
+@pytest.mark.parametrize("kind", SIGNATURES)
+@pytest.mark.parametrize("rest", [b"", b"\0" * 100, b"\xff" * 100])
+def test_a_picture_of_a_signature_alone_is_refused(kind, rest):
+    assert kind in reason(SIGNATURES[kind] + rest) or b"\0" in rest
+
+
+def test_damaged_tiffs_print_nothing(capfd):
+    for name in ("TIFF, LZW", "TIFF, JPEG", "TIFF, fax"):
+        picture = quarters().convert("1" if "fax" in name else "RGB")
+        compression = {"LZW": "tiff_lzw", "JPEG": "jpeg", "fax": "group4"}[name.split()[1]]
+        data = bytearray(saved(picture, "TIFF", compression=compression))
+        data[8:40] = b"\xff\xd8" * 16
+        with contextlib.suppress(Undecodable):
+            shown(bytes(data))
+    assert capfd.readouterr() == ("", "")
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"
+
+
+def test_a_damaged_png_is_refused():
+    data = bytearray(WHOLE["PNG"])
+    data[len(data) // 2] ^= 0xFF
+    assert reason(bytes(data)).startswith("damaged PNG")
+
+
+def test_a_12_bit_jpeg_is_refused():
+    data = bytearray(WHOLE["JPEG"])
+    data[data.index(b"\xff\xc0") + 4] = 12
+    assert reason(bytes(data)).startswith("damaged JPEG")
+
+
+def test_32_bit_grey_has_no_agreed_black_and_white():
+    for mode in ("F", "I"):
+        assert reason(saved(Image.new(mode, (8, 8)), "TIFF")) == (
+            "32-bit grey values: black and white are not defined"
+        )
+
+
+def bombs():
+    """Headers of enormous pictures, with a few bytes behind them."""
+    side = 30_000
+    jpeg = bytearray(WHOLE["JPEG"])
+    at = jpeg.index(b"\xff\xc0") + 5
+    jpeg[at : at + 4] = struct.pack(">HH", side, side)
+    gif = bytearray(WHOLE["GIF"])
+    gif[6:10] = struct.pack("<HH", side, side)
+    frame = bytearray(saved(Image.new("P", (8, 8)), "GIF"))
+    at = frame.rindex(b",", 0, 40 + 768)
+    frame[at + 5 : at + 9] = struct.pack("<HH", side, side)
+    bmp = bytearray(WHOLE["BMP"])
+    bmp[18:26] = struct.pack("<II", side, side)
+    # VP8X: the canvas's width and height less one, 24 bits each.
+    size = struct.pack("<I", 16_000)[:3]
+    webp = saved(left_transparent(quarters()), "WEBP", lossless=True, exif=exif(1))
+    at = webp.index(b"VP8X") + 12
+    tiff = saved(quarters(), "TIFF")
+    for tag, old in ((256, 64), (257, 48)):
+        entry = struct.pack("<HHI", tag, 4, 1)
+        assert entry + struct.pack("<I", old) in tiff
+        tiff = tiff.replace(entry + struct.pack("<I", old), entry + struct.pack("<I", side))
+    assert at > 12
+    return {
+        "JPEG": bytes(jpeg),
+        "PNG": png(side, side, 8, 2, [b"\0\0\0"]),
+        "GIF": bytes(gif),
+        "GIF's frame": bytes(frame),
+        "BMP": bytes(bmp),
+        "WEBP": webp[:at] + size + size + webp[at + 6 :],
+        "TIFF": tiff,
+        "PPM": b"P6 30000 30000 255\n\0\0\0",
+    }
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_a_decompression_bomb_is_refused_before_a_pixel_is_decoded(name, monkeypatch):
+    def load(*args, **options):
+        raise AssertionError("pixels were decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    monkeypatch.setattr(decoding.simplejpeg, "decode_jpeg", load)
+    message = reason(bombs()[name], max_pixels=100_000_000)
+    assert message.startswith("too large: ")
+
+
+def test_the_limit_on_pixels_is_the_callers():
+    data = saved(quarters(), "PNG")
+    assert shown(data, max_pixels=64 * 48).width == 64
+    assert reason(data, max_pixels=64 * 48 - 1) == (
+        "too large: 64 x 48 pixels, more than 3071 in all"
+    )
+
+
+def test_pillows_own_limit_does_not_count(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    for data in WHOLE.values():
+        assert shown(data).width == 64
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("x"),
+        SyntaxError("x"),
+        ValueError("x"),
+        struct.error("x"),
+        MemoryError(),
+        RecursionError("x"),
+        KeyError(3),
+        zlib.error("x"),
+        EOFError(),
+        OverflowError("x"),
+        AssertionError(),
+    ],
+)
+def test_whatever_the_decoder_raises_is_a_reason(error, monkeypatch):
+    def load(self):
+        raise error
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    assert "PNG" in reason(WHOLE["PNG"])
+
+
+def test_a_reason_holds_no_address(monkeypatch):
+    def load(self):
+        raise OSError(f"cannot read {object()!r}")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    assert reason(WHOLE["PNG"]) == "damaged PNG: cannot read <object object>"
+
+
+def test_warnings_and_logging_are_as_before():
+    before = list(warnings.filters), logging.getLogger("PIL").level
+    for data, cut in itertools.product(WHOLE.values(), (None, 90)):
+        with contextlib.suppress(Undecodable):
+            decode(data[:cut], 32, "squash", LIMIT)
+    assert (list(warnings.filters), logging.getLogger("PIL").level) == before
+
+
+def test_mutated_files_give_a_picture_or_a_reason():
+    figures = fuzz(seconds=3, seed=1)
+    assert figures["executions"] > 100
+    assert figures["pictures"] > 0 and figures["refused"] > 0

@@ -1,0 +1,235 @@
+"""The pictures' files, and which images are put into them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.font_manager import findfont
+from PIL import Image
+
+from classifier.base.family import COLOURS
+from classifier.base.splits import Split
+from classifier.report import gallery, pictures
+from classifier.report.gallery import Line, Row, Tile, fitted, save_page, text_width
+from classifier.training.augmentation import Augmentation
+
+
+def split(labels: list[int], classes: tuple[str, ...] = ("cats", "dogs")) -> Split:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (len(labels), 16, 16, 3), np.uint8)
+    return Split(
+        images, np.array(labels), [f"test/{i:03}.jpg" for i in range(len(labels))], classes
+    )
+
+
+def two_class(positive: list[float]) -> np.ndarray:
+    return np.stack([1 - np.array(positive), positive], axis=1)
+
+
+@pytest.fixture
+def pages(monkeypatch) -> list[list[Row]]:
+    """The rows of the pages that are drawn, instead of files."""
+    drawn: list[list[Row]] = []
+    monkeypatch.setattr(pictures, "save_page", lambda path, title, rows, **_: drawn.append(rows))
+    return drawn
+
+
+def names(row: Row) -> list[str]:
+    return [tile.caption[-1].text for tile in row.tiles]
+
+
+def test_mistakes_come_surest_first_with_label_score_and_path(pages):
+    test = split([0, 0, 1, 1, 1])
+    scores = {
+        "baseline": two_class([0.7, 0.2, 0.05, 0.4, 0.9]),
+        "vgg16": two_class([0, 0, 1, 1, 1]),
+    }
+    pictures.mistakes(Path("x.png"), test, scores)
+    ((baseline, vgg16),) = pages
+    assert names(baseline) == ["002.jpg", "000.jpg", "003.jpg"]
+    assert [line.text for line in baseline.tiles[0].caption] == [
+        "dogs → cats",
+        "95.0 %",
+        "test/",
+        "002.jpg",
+    ]
+    np.testing.assert_array_equal(baseline.tiles[0].image, test.images[2])
+    assert baseline.heading.text == "baseline · 3 of 5 test pictures wrong"
+    assert vgg16.heading.text == "vgg16 · 0 of 5 test pictures wrong"
+    assert not vgg16.tiles
+
+
+def test_disagreements_are_told_by_who_is_right(pages):
+    test = split([1, 1, 1, 0])
+    scores = {
+        "baseline": two_class([0.9, 0.1, 0.2, 0.1]),
+        "augmented": two_class([0.9, 0.8, 0.4, 0.2]),
+        "vgg16": two_class([0.8, 0.9, 0.6, 0.3]),
+    }
+    pictures.disagreements(Path("x.png"), test, scores)
+    (rows,) = pages
+    found = {row.heading.text: names(row) for row in rows}
+    assert found == {
+        "Only baseline is wrong · 1 test picture": ["001.jpg"],
+        "Only vgg16 is right · 1 test picture": ["002.jpg"],
+    }
+
+
+def test_models_that_are_wrong_in_different_ways_disagree(pages):
+    test = split([0], ("a", "b", "c"))
+    scores = {"baseline": np.array([[0.1, 0.8, 0.1]]), "vgg16": np.array([[0.1, 0.1, 0.8]])}
+    pictures.disagreements(Path("x.png"), test, scores)
+    assert pages[0][0].heading.text == "All wrong, each in its own way · 1 test picture"
+
+
+def test_each_model_has_a_mistake_among_the_pictures_to_explain():
+    test = split([0, 1] * 20)
+    right = np.where(test.labels == 1, 0.9, 0.1)
+    scores = {}
+    for number, name in enumerate(("baseline", "augmented", "vgg16")):
+        positive = right.copy()
+        positive[number] = 1 - positive[number]
+        scores[name] = two_class(positive.tolist())
+    rows = pictures.to_explain(test, scores)
+    assert set(rows[3:]) == {0, 1, 2}
+    assert set(rows[:3]) & {0, 1, 2} == set()
+    assert set(test.labels[rows[:3]]) == {0, 1}
+
+
+@pytest.mark.parametrize("positive", [[0.1, 0.9, 0.2], [0.9, 0.1, 0.8]])
+def test_pictures_to_explain_are_found_where_all_or_none_are_right(positive):
+    test = split([0, 1, 0])
+    rows = pictures.to_explain(test, {"baseline": two_class(positive)})
+    assert sorted(rows) == [0, 1, 2]
+
+
+def test_what_speaks_for_a_prediction_is_warm_where_it_lies_in_its_own_picture(pages):
+    test = split([0, 1, 0])
+    test.images[:] = 100
+    corners = np.zeros((2, 4, 4), np.float32)
+    corners[0, 0, 3] = corners[1, 3, 0] = 1  # above right, below left
+    scores = {"baseline": two_class([0.1, 0.9, 0.2])}
+    pictures.grad_cam(Path("x.png"), test, scores, np.array([2, 0]), {"baseline": corners})
+    ((originals, overlaid),) = pages
+    assert names(originals) == ["002.jpg", "000.jpg"]
+    for tile, hot, cold in zip(overlaid.tiles, ((0, 15), (15, 0)), ((15, 0), (0, 15)), strict=True):
+        red, green, blue = tile.image[hot]
+        assert red > 180 and green > 180 and blue < 160  # yellow
+        changed = np.abs(tile.image.astype(int) - 100).max(axis=2)
+        assert changed[hot] == changed.max()
+        assert changed[cold] <= 1
+
+
+def test_all_pictures_are_written_and_twice_the_same(tmp_path):
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 30).tolist()
+    test = split(labels, ("one", "two", "three " * 20))
+    scores = {name: rng.dirichlet(np.ones(3), 30) for name in COLOURS}
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        pictures.samples(folder / "samples.png", test)
+        options = Augmentation("both", 0.1, 0.2, False, 0.1)
+        pictures.augmentation(folder / "augmentation.png", test, options)
+        pictures.mistakes(folder / "mistakes.png", test, scores)
+        pictures.disagreements(folder / "disagreements.png", test, scores)
+        pictures.confusion(folder / "confusion.png", test, scores)
+        rows = pictures.to_explain(test, scores)
+        heat = {name: np.ones((len(rows), 5, 5), np.float32) for name in scores}
+        pictures.grad_cam(folder / "gradcam.png", test, scores, rows, heat)
+        layers = [("conv1", np.ones((5, 5, 4), np.float32)), ("conv2", np.zeros((1, 1, 40), "f4"))]
+        pictures.activations(folder / "activations.png", test.images[0], "one", layers)
+        suspect = {"split": "test", "row": 3, "path": "x/y.jpg", "label": "one"}
+        suspect |= {"suggested": "two", "confidence": 0.97}
+        pictures.label_errors(folder / "label_errors.png", {"test": test}, [suspect] * 30)
+        pictures.label_errors(folder / "none.png", {"test": test}, [])
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert len(files) == 9
+    for name in files:
+        content = (tmp_path / "a" / name).read_bytes()
+        assert content == (tmp_path / "b" / name).read_bytes(), name
+        with Image.open(tmp_path / "a" / name) as image:
+            assert image.format == "PNG"
+            assert "Software" not in image.info
+            assert np.ptp(np.asarray(image.convert("L"))) > 100, f"{name} is empty"
+
+
+def test_many_classes_fit_into_a_confusion_matrix(tmp_path):
+    classes = tuple(f"class {i:03}" for i in range(102))
+    test = split(list(range(102)), classes)
+    pictures.confusion(tmp_path / "x.png", test, {"baseline": np.eye(102)})
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.width < 2000
+
+
+def test_a_tile_is_drawn_where_and_as_it_should_be(tmp_path):
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    save_page(tmp_path / "x.png", "T", [Row(Line("R"), [Tile(red), Tile(255 - red)])], columns=2)
+    pixels = np.asarray(Image.open(tmp_path / "x.png").convert("RGB"))
+    scale = gallery.DPI / gallery.POINTS
+    for colour, column in (((255, 0, 0), 0), ((0, 255, 255), 1)):
+        ys, xs = np.nonzero((pixels == colour).all(axis=2))
+        assert np.ptp(xs) == np.ptp(ys) == round(gallery.TILE * scale) - 1
+        left = gallery.MARGIN + column * (gallery.TILE + gallery.GAP)
+        assert abs(xs.min() - left * scale) <= 1
+
+
+@pytest.mark.parametrize(
+    "name", ["$x^2$_{", "a\nb\tc\x00", "日本語", "…", "", "x" * 5000, "\\alpha"]
+)
+@pytest.mark.filterwarnings("error:Glyph")
+def test_any_file_name_can_be_a_caption(tmp_path, name):
+    tile = Tile(np.zeros((4, 4, 3), np.uint8), [Line(name)])
+    save_page(tmp_path / "x.png", name, [Row(Line(name), [tile])], note=name, columns=1)
+    assert (tmp_path / "x.png").stat().st_size
+
+
+@pytest.fixture
+def fonts(monkeypatch):
+    """Sets which fonts are installed."""
+
+    def install(*installed):
+        monkeypatch.setattr(gallery.fontManager, "ttflist", list(installed))
+        gallery._family_of.cache_clear()
+
+    yield install
+    gallery._family_of.cache_clear()
+
+
+def test_a_letter_that_no_font_has_is_shown_by_its_number(fonts):
+    every = gallery.fontManager.ttflist
+    fonts(*(font for font in every if font.name.startswith(("DejaVu", "Last Resort"))))
+    assert gallery.drawable("日1/cat é.jpg") == "<U+65E5>1/cat é.jpg"
+    assert gallery.families("cat é") == ["DejaVu Sans"]
+
+
+def test_a_letter_is_drawn_in_an_installed_font_that_has_it(fonts):
+    every = gallery.fontManager.ttflist
+    # One that DejaVu Sans lacks, in place of another script's.
+    lacking = gallery._letters(findfont("STIXGeneral")) - gallery._letters(findfont("DejaVu Sans"))
+    letter = next(chr(code) for code in sorted(lacking) if chr(code).isalpha())
+    fonts(*(font for font in every if font.name in ("DejaVu Sans", "STIXGeneral")))
+    assert gallery.drawable(f"a{letter}") == f"a{letter}"
+    assert gallery.families(f"a{letter}") == ["DejaVu Sans", "STIXGeneral"]
+    assert text_width(f"a{letter}", 7) > text_width("a", 7)
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+def test_class_names_of_any_script_stand_at_a_confusion_matrix(tmp_path):
+    test = split([0, 1], ("日本", "cats"))
+    pictures.confusion(tmp_path / "x.png", test, {"baseline": np.eye(2)})
+    assert (tmp_path / "x.png").stat().st_size
+
+
+def test_a_text_is_shortened_in_its_middle_until_it_fits():
+    assert fitted("short", 100, 7) == "short"
+    text = "a/very/long/path/to/a/picture/number/000123.jpg"
+    shorter = fitted(text, 80, 7)
+    assert text_width(shorter, 7) <= 80 < text_width(text, 7)
+    assert shorter.startswith("a/very")
+    assert shorter.endswith("123.jpg")
+    assert "…" in shorter
+
+
+def test_a_share_below_all_is_not_called_all():
+    shown = [pictures._share(share) for share in (0.0, 0.0001, 0.05, 0.5, 0.994, 0.9999, 1.0)]
+    assert shown == ["0", "<0.1", "5.0", "50", "99", ">99", "100"]

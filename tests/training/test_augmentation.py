@@ -1,0 +1,248 @@
+"""One pass over the pixels has the distribution of Keras's four layers."""
+
+import keras
+import numpy as np
+import pytest
+from scipy.stats import ks_2samp, kstest
+
+from classifier.training.augmentation import Augmentation, augment, transformations
+
+SIZE = 48
+NOTHING = Augmentation(flip="none", rotation=0, zoom=0)
+ALL = Augmentation("horizontal", rotation=0.1, zoom=0.2, keep_aspect=False, shift=0.1)
+DRAWS = 2000
+UNLIKELY = 1e-3  # the draws are fixed by their seeds: what passes once passes always
+
+
+def rng(seed=0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def smooth_picture(size=SIZE):
+    """A few soft blobs: uint8 [size, size, 3], like nothing that a symmetry maps onto itself."""
+    y, x = np.mgrid[:size, :size] / size
+    blobs = [
+        (0.3, 0.4, 0.2, (200, 40, 90)),
+        (0.7, 0.6, 0.15, (30, 180, 60)),
+        (0.2, 0.8, 0.1, (90,) * 3),
+    ]
+    picture = np.full((size, size, 3), 30.0)
+    for cx, cy, width, colour in blobs:
+        weight = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * width**2))
+        picture += weight[:, :, np.newaxis] * np.array(colour)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def noise(count=4, size=SIZE):
+    return rng(9).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def taken_apart(matrices, size=SIZE):
+    """What was drawn, told from the matrices; of flips, a horizontal one is assumed.
+
+    Returns flips (bool), angles in turns, zooms of width and height, and shifts [n, 2] in sizes.
+    """
+    linear, offset = matrices[:, :, :2], matrices[:, :, 2]
+    flips = np.linalg.det(linear) < 0
+    unflipped = linear.copy()
+    unflipped[flips, 0] *= -1
+    angles = np.arctan2(unflipped[:, 1, 0], unflipped[:, 0, 0]) / (2 * np.pi)
+    zoom_x = np.hypot(linear[:, 0, 0], linear[:, 1, 0])
+    zoom_y = np.hypot(linear[:, 0, 1], linear[:, 1, 1])
+    centre = np.full(2, (size - 1) / 2)
+    shift = np.linalg.solve(linear, (centre - offset)[:, :, np.newaxis])[:, :, 0] - centre
+    return flips, angles, zoom_x, zoom_y, shift / size
+
+
+def uniform(values, low, high) -> bool:
+    return bool(kstest(values, "uniform", args=(low, high - low)).pvalue > UNLIKELY)
+
+
+# what is drawn
+
+
+def test_angles_zooms_and_shifts_are_uniform_over_their_ranges():
+    flips, angles, zoom_x, zoom_y, shifts = taken_apart(transformations(DRAWS, SIZE, ALL, rng()))
+    assert uniform(angles, -0.1, 0.1)
+    assert uniform(zoom_x, 0.8, 1.2)
+    assert uniform(zoom_y, 0.8, 1.2)
+    assert uniform(shifts[:, 0], -0.1, 0.1)
+    assert uniform(shifts[:, 1], -0.1, 0.1)
+    assert abs(flips.mean() - 0.5) < 0.05
+    drawn = np.stack([flips, angles, zoom_x, zoom_y, *shifts.T])
+    correlations = np.corrcoef(drawn) - np.eye(len(drawn))
+    assert np.abs(correlations).max() < 0.1  # each drawn on its own
+
+
+def test_keras_draws_the_same():
+    _, angles, zoom_x, zoom_y, shifts = taken_apart(transformations(DRAWS, SIZE, ALL, rng()))
+    images = keras.ops.zeros((DRAWS, SIZE, SIZE, 3))
+
+    def drawn(layer, key):
+        return keras.ops.convert_to_numpy(layer.get_random_transformation(images)[key])
+
+    layers = keras.layers
+    turned = drawn(layers.RandomRotation(0.1, seed=1), "angle") / 360
+    assert ks_2samp(turned, angles).pvalue > UNLIKELY
+    zoom = layers.RandomZoom(0.2, 0.2, seed=1)
+    assert ks_2samp(drawn(zoom, "width_zoom").ravel(), zoom_x).pvalue > UNLIKELY
+    assert ks_2samp(drawn(zoom, "height_zoom").ravel(), zoom_y).pvalue > UNLIKELY
+    moved = drawn(layers.RandomTranslation(0.1, 0.1, seed=1), "translations") / SIZE
+    assert ks_2samp(moved[:, 0], shifts[:, 0]).pvalue > UNLIKELY
+    assert ks_2samp(moved[:, 1], shifts[:, 1]).pvalue > UNLIKELY
+
+
+def test_a_zoom_that_keeps_the_aspect_is_one_number_a_picture_as_in_keras():
+    augmentation = Augmentation("none", rotation=0.1, zoom=0.2)
+    _, _, zoom_x, zoom_y, _ = taken_apart(transformations(DRAWS, SIZE, augmentation, rng()))
+    np.testing.assert_allclose(zoom_x, zoom_y, rtol=1e-12)
+    assert uniform(zoom_y, 0.8, 1.2)
+    drawn = keras.layers.RandomZoom(0.2, seed=1).get_random_transformation(noise())
+    np.testing.assert_array_equal(drawn["width_zoom"], drawn["height_zoom"])
+
+
+@pytest.mark.parametrize(
+    ("flip", "across", "down"),
+    [("none", 0, 0), ("horizontal", 0.5, 0), ("vertical", 0, 0.5), ("both", 0.5, 0.5)],
+)
+def test_flips_happen_half_the_time(flip, across, down):
+    matrices = transformations(DRAWS, SIZE, Augmentation(flip, 0, 0), rng())
+    flipped_across, flipped_down = matrices[:, 0, 0] < 0, matrices[:, 1, 1] < 0
+    assert abs(flipped_across.mean() - across) <= (0.05 if across else 0)
+    assert abs(flipped_down.mean() - down) <= (0.05 if down else 0)
+    if flip == "both":
+        assert abs((flipped_across & flipped_down).mean() - 0.25) < 0.05
+
+
+def test_one_option_changes_no_other_draws():
+    flips, angles, *_ = taken_apart(transformations(50, SIZE, ALL, rng()))
+    unflipped = Augmentation("none", 0.1, 0.05, keep_aspect=True, shift=0.0)
+    _, others, *_ = taken_apart(transformations(50, SIZE, unflipped, rng()))
+    np.testing.assert_allclose(angles, others, rtol=1e-9)
+    assert flips.any()
+
+
+# what is done to the pixels
+
+
+def test_nothing_to_change_leaves_the_pictures_as_they_are():
+    images = noise()
+    augmented = augment(images, NOTHING, rng())
+    np.testing.assert_array_equal(augmented, images)
+    assert augmented is not images
+
+
+def test_flips_are_exact():
+    images = noise(16)
+    augmented = augment(images, Augmentation("both", 0, 0), rng())
+    ways = [images, images[:, :, ::-1], images[:, ::-1], images[:, ::-1, ::-1]]
+    same = np.stack([(augmented == way).all(axis=(1, 2, 3)) for way in ways])
+    assert (same.sum(axis=0) == 1).all()
+    assert same.any(axis=1).all()  # each of the four happens
+
+
+def test_the_pictures_given_are_not_changed_and_may_be_mapped_from_the_disk(tmp_path):
+    np.save(tmp_path / "a.npy", noise())
+    images = np.load(tmp_path / "a.npy", mmap_mode="r")
+    augmented = augment(images, ALL, rng())
+    np.testing.assert_array_equal(images, noise())
+    assert augmented.dtype == np.uint8
+    assert augmented.shape == images.shape
+
+
+def test_the_same_draws_give_the_same_pictures():
+    np.testing.assert_array_equal(augment(noise(), ALL, rng(3)), augment(noise(), ALL, rng(3)))
+    assert (augment(noise(), ALL, rng(3)) != augment(noise(), ALL, rng(4))).any()
+
+
+def test_the_matrices_are_applied_as_keras_applies_them():
+    images = np.stack([smooth_picture()] * 8)
+    augmented = augment(images, ALL, rng(5))
+    matrices = transformations(8, SIZE, ALL, rng(5))
+    transforms = np.concatenate([matrices.reshape(8, 6), np.zeros((8, 2))], axis=1)
+    expected = keras.ops.convert_to_numpy(
+        keras.ops.image.affine_transform(
+            images.astype(np.float32), transforms.astype(np.float32), fill_mode="reflect"
+        )
+    )
+    difference = np.abs(augmented - expected)
+    assert difference.max() < 1.5
+    assert difference.mean() < 0.5  # half a level is the rounding to whole numbers
+    assert np.abs(augmented - images.astype(float)).mean() > 5  # and something was done
+
+
+def keras_layer(kind, augmentation, matrix):
+    """The layer of Keras with the very factors that this matrix was made of."""
+    _, angle, zoom_x, zoom_y, shift = (one[0] for one in taken_apart(matrix[np.newaxis]))
+    if kind == "rotation":
+        return keras.layers.RandomRotation((angle, angle))
+    if kind == "zoom":
+        return keras.layers.RandomZoom((zoom_y - 1,) * 2, (zoom_x - 1,) * 2)
+    return keras.layers.RandomTranslation((shift[1],) * 2, (shift[0],) * 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "augmentation"),
+    [
+        ("rotation", Augmentation("none", 0.4, 0)),
+        ("zoom", Augmentation("none", 0, 0.5, keep_aspect=False)),
+        ("shift", Augmentation("none", 0, 0, shift=0.3)),
+    ],
+)
+def test_each_change_is_that_of_keras_layer_up_to_the_border(kind, augmentation):
+    image = smooth_picture()[np.newaxis]
+    for seed in range(3):
+        matrix = transformations(1, SIZE, augmentation, rng(seed))[0]
+        layer = keras_layer(kind, augmentation, matrix)
+        expected = keras.ops.convert_to_numpy(layer(image.astype(np.float32), training=True))
+        difference = np.abs(augment(image, augmentation, rng(seed)) - expected)
+        assert difference.max() < 1.5
+        assert np.abs(expected - image).mean() > 3
+
+
+def test_the_changes_come_in_keras_order():
+    image = smooth_picture()[np.newaxis]
+    augmentation = Augmentation("horizontal", 0.15, 0.25, keep_aspect=False, shift=0.1)
+    middle = slice(SIZE // 4, -SIZE // 4)  # the border is mirrored once here, in Keras each time
+    flipped = set()
+    for seed in range(6):
+        matrix = transformations(1, SIZE, augmentation, rng(seed))[0]
+        flip = bool(taken_apart(matrix[np.newaxis])[0][0])
+        flipped.add(flip)
+        expected = image[:, :, ::-1].copy() if flip else image
+        for kind in ("rotation", "zoom", "shift"):
+            layer = keras_layer(kind, augmentation, matrix)
+            expected = layer(keras.ops.cast(expected, "float32"), training=True)
+        difference = augment(image, augmentation, rng(seed)) - keras.ops.convert_to_numpy(expected)
+        assert np.abs(difference[:, middle, middle]).max() < 4  # Keras resamples three times
+    assert flipped == {True, False}
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_means_and_spreads_over_many_draws_are_those_of_keras_layers(shift):
+    draws = 2000
+    images = np.stack([smooth_picture()] * draws)
+    augmentation = Augmentation("horizontal", 0.1, 0.2, shift=shift)
+    ours = augment(images, augmentation, rng()).astype(float)
+    layers = keras.layers
+    tutorial = [
+        layers.RandomFlip("horizontal", seed=1),
+        layers.RandomRotation(0.1, seed=2),
+        layers.RandomZoom(0.2, seed=3),
+        *([layers.RandomTranslation(shift, shift, seed=4)] if shift else []),
+    ]
+    theirs = images.astype(np.float32)
+    for layer in tutorial:
+        theirs = layer(theirs, training=True)
+    theirs = keras.ops.convert_to_numpy(theirs)
+    # Keras mirrors at the border of each of its three or four results, this project once, at the
+    # border of the picture: the outermost pixels, and only they, differ by a little more.
+    inside = slice(SIZE // 8, -SIZE // 8)
+    spread = theirs.std(axis=0)
+    difference = np.abs(ours.mean(axis=0) - theirs.mean(axis=0))
+    # The mean of n draws is off by spread / sqrt(n), so two of them by sqrt(2) times that.
+    off = difference / (spread * np.sqrt(2 / draws) + 0.5)
+    assert off[inside, inside].max() < 4
+    assert difference.mean() < 2
+    assert abs(ours.std(axis=0).mean() / spread.mean() - 1) < 0.05
+    assert spread.mean() > 8

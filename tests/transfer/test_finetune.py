@@ -1,0 +1,287 @@
+"""The head first, then the last blocks with it, and of the rest nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from classifier.base.errors import UserError
+from classifier.base.params import load_params
+from classifier.training.augmentation import Augmentation, augment
+from classifier.training.fit import Recipe, start
+from classifier.transfer import features, finetune
+from classifier.transfer.finetune import finetune_vgg16
+from classifier.transfer.vgg16 import vgg16, vgg16_classifier
+from stages.download import download_weights
+from tests.training.test_fit import ROOT, anew, fresh_process, interrupted, made_splits
+
+__all__ = ["fresh_process"]  # a fixture of this module too
+
+SIZE = 32
+MODEL = Path("data/models/vgg16.keras")
+OUTPUTS = (MODEL, Path("plots/curves/vgg16.tsv"), Path("metrics/vgg16.json"))
+HARDLY = 1e-9  # a learning rate that moves nothing worth a name
+
+
+def recipe(epochs, learning_rate, optimizer="rmsprop") -> Recipe:
+    return Recipe(optimizer, learning_rate, epochs)
+
+
+SETTINGS: dict[str, Any] = {
+    "head": "dense",
+    "weights": "none",
+    "dense_units": 8,
+    "dropout": 0.5,
+    "batch_size": 4,
+    "head_recipe": recipe(1, HARDLY),
+    "block_recipe": recipe(2, 1e-3),
+    "unfreeze": 1,
+    "augmentation": Augmentation("horizontal", 0.1, 0.2),
+    "views": None,
+    "seed": 1,
+    "precision": "float32",
+}
+
+
+def small_vgg16(filters=4, *, include_top, input_shape, **options):
+    """Keras's VGG16 with a few filters a layer."""
+    images = x = keras.Input(input_shape)
+    for block, depth in enumerate([2, 2, 3, 3, 3], start=1):
+        for number in range(1, depth + 1):
+            x = keras.layers.Conv2D(
+                filters,
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer="he_normal",
+                name=f"block{block}_conv{number}",
+            )(x)
+        x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    if include_top:
+        x = keras.layers.Flatten(name="flatten")(x)
+        for name, units in (("fc1", 8), ("fc2", 8), ("predictions", 10)):
+            x = keras.layers.Dense(units, activation="relu", name=name)(x)
+    return keras.Model(images, x, name="vgg16")
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(keras.applications, "VGG16", small_vgg16)
+
+
+def finetuned(**changes) -> None:
+    anew()
+    finetune_vgg16("vgg16", **(SETTINGS | changes))
+
+
+def changed_layers(before: keras.Model) -> set[str]:
+    """Whose weights in the saved model are other than before."""
+    after = {layer.name: layer.get_weights() for layer in keras.saving.load_model(MODEL).layers}
+    return {
+        layer.name
+        for layer in before.layers
+        if any(
+            (one != other).any()
+            for one, other in zip(layer.get_weights(), after[layer.name], strict=True)
+        )
+    }
+
+
+def untrained(dropout=0.5) -> keras.Model:
+    """The very network that a training with the settings above begins with."""
+    anew()
+    start(SETTINGS["seed"], "float32")
+    return vgg16(SIZE, 2, None, dense_units=8, dropout=dropout)
+
+
+def curve() -> list[dict[str, float]]:
+    head, *rows = (line.split("\t") for line in OUTPUTS[1].read_text().splitlines())
+    return [dict(zip(head, map(float, row), strict=True)) for row in rows]
+
+
+def figures() -> dict:
+    return json.loads(OUTPUTS[2].read_text())
+
+
+def test_training_the_last_block_changes_exactly_it_and_the_head(tmp_path):
+    made_splits(tmp_path, SIZE, train=16, validation=8)
+    finetuned(block_recipe=recipe(3, 3e-5), augmentation=None, dropout=0.0)
+    assert figures()["best_epoch"] > 1, "the second phase was no better than the first"
+    assert changed_layers(untrained(dropout=0.0)) == {
+        *("block5_conv1", "block5_conv2", "block5_conv3"),
+        *("dense", "output"),
+    }
+
+
+@pytest.mark.parametrize("unfreeze", [0, 2])
+def test_as_many_blocks_are_trained_as_asked_for(tmp_path, small, unfreeze):
+    made_splits(tmp_path, SIZE, train=16, validation=8)
+    finetuned(unfreeze=unfreeze, head_recipe=recipe(1, 1e-3 if unfreeze == 0 else HARDLY))
+    assert len(curve()) == (3 if unfreeze else 1)
+    changed = {name.partition("_")[0] for name in changed_layers(untrained())}
+    blocks = {name for name in changed if name.startswith("block")}
+    if figures()["best_epoch"] > 1:
+        assert blocks == {f"block{number}" for number in range(6 - unfreeze, 6)}
+    else:
+        assert unfreeze == 0
+        assert blocks == set()
+    assert changed - blocks == {"dense", "output"}
+
+
+def test_a_block_that_vgg16_lacks_is_refused(tmp_path, small):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    with pytest.raises(UserError, match=r"finetune.unfreeze is 6, allowed: 0 to 5"):
+        finetuned(unfreeze=6)
+    assert not MODEL.exists()
+
+
+def test_a_second_phase_that_makes_it_worse_is_undone(tmp_path, small):
+    made_splits(tmp_path, SIZE, train=16, validation=8)
+    good = {"head_recipe": recipe(4, 0.01), "augmentation": None, "dropout": 0.0}
+    finetuned(**good, block_recipe=recipe(0, 0.1))
+    head_alone, alone = keras.saving.load_model(MODEL), curve()
+    # Sign-like steps of a tenth throw the blocks far away.
+    finetuned(**good, block_recipe=recipe(2, 0.5))
+    assert figures()["best_epoch"] <= 4
+    assert changed_layers(head_alone) == set()
+    rows = curve()
+    assert rows[:4] == alone
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [row["learning_rate"] for row in rows] == [0.01] * 4 + [0.5] * 2
+
+
+def test_a_second_phase_that_diverges_is_undone(tmp_path, small, capsys):
+    made_splits(tmp_path, SIZE, train=16, validation=8)
+    good = {"head_recipe": recipe(2, 0.01), "augmentation": None, "dropout": 0.0}
+    finetuned(**good, block_recipe=recipe(0, 0.1))
+    head_alone = keras.saving.load_model(MODEL)
+    capsys.readouterr()
+    finetuned(**good, block_recipe=recipe(2, 1e30, "sgd"))
+    assert [np.isnan(row["validation_loss"]) for row in curve()] == [False] * 2 + [True] * 2
+    assert figures()["best_epoch"] <= 2
+    assert changed_layers(head_alone) == set()
+    assert "the head's best, which is kept" in capsys.readouterr().out
+
+
+def test_a_head_that_diverges_is_an_error_in_one_line(tmp_path, small):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    with pytest.raises(UserError, match=r"^the training diverged: .* which is 1e\+30$"):
+        finetuned(head_recipe=recipe(1, 1e30, "sgd"))
+    assert not MODEL.exists()
+
+
+def test_the_classifier_head_trains_its_output_alone(tmp_path, small):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    finetuned(head="classifier", head_recipe=recipe(2, 0.01))
+    anew()
+    start(1, "float32")
+    assert changed_layers(vgg16_classifier(SIZE, 2, None)) == {"output"}
+    assert len(curve()) == 2
+
+
+@pytest.mark.parametrize("phase", ["head", "blocks"])
+def test_an_interrupted_training_ends_as_an_undisturbed_one(
+    tmp_path, small, monkeypatch, capsys, phase
+):
+    made_splits(tmp_path, SIZE, train=16, validation=8)
+    changes = {"head_recipe": recipe(2, 1e-3), "block_recipe": recipe(3, 1e-3)}
+    finetuned(**changes)
+    expected = [path.read_bytes() for path in OUTPUTS]
+    assert list(Path(".cache/checkpoints").iterdir()) == []
+    epoch = 1 if phase == "head" else 2
+    interrupted(monkeypatch, lambda: finetuned(**changes), epoch=epoch, batch=1)
+    assert len(list(Path(".cache/checkpoints").iterdir())) == (1 if phase == "head" else 2)
+    capsys.readouterr()
+    finetuned(**changes)
+    assert capsys.readouterr().out.count("going on after epoch") == (1 if phase == "head" else 2)
+    assert [path.read_bytes() for path in OUTPUTS] == expected
+    assert list(Path(".cache/checkpoints").iterdir()) == []
+
+
+def counted(monkeypatch) -> dict[str, int]:
+    """How many sets of features are computed, and pictures augmented during the epochs."""
+    counts = {"features": 0, "fresh": 0}
+    compute = features._compute
+
+    def counting(*arguments):
+        counts["features"] += 1
+        compute(*arguments)
+
+    def counting_fresh(images, *arguments):
+        counts["fresh"] += len(images)
+        return augment(images, *arguments)
+
+    monkeypatch.setattr(features, "_compute", counting)
+    monkeypatch.setattr(finetune, "augment", counting_fresh)
+    return counts
+
+
+def test_experiments_on_the_head_do_not_compute_features_again(tmp_path, small, monkeypatch):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    counts = counted(monkeypatch)
+    off = {"block_recipe": recipe(0, 0.1)}
+    finetuned(**off)
+    assert counts["features"] == 2  # of training and validation
+    for changes in ({"dense_units": 16}, {"dropout": 0.2}, {"head_recipe": recipe(2, 0.01)}):
+        finetuned(**off, **changes)
+    assert counts["features"] == 2
+    finetuned(**off, seed=2)  # without pre-trained weights, those of the base are other ones
+    assert counts["features"] == 4
+
+
+def test_views_are_drawn_once_and_fresh_ones_in_every_epoch(tmp_path, small, monkeypatch):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    counts = counted(monkeypatch)
+    finetuned(views=3)
+    # two for the head; three views and the validation pictures for the blocks
+    assert counts == {"features": 2 + 3 + 1, "fresh": 0}
+    counts["features"] = 0
+    finetuned(views=3, block_recipe=recipe(3, 1e-3))
+    assert counts == {"features": 0, "fresh": 0}
+    finetuned(views=None)
+    assert counts["features"] == 0
+    assert counts["fresh"] >= 2 * 8
+    counts["fresh"] = 0
+    finetuned(augmentation=None)
+    assert counts == {"features": 1, "fresh": 0}  # the training pictures as they are
+
+
+def test_views_are_those_of_the_seed_and_differ(tmp_path, small, monkeypatch):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    seeds = []
+    original = finetune.frozen_features
+
+    def recorded(frozen, images, *, augmentation=None, seed=0):
+        if augmentation:
+            seeds.append(seed)
+        return original(frozen, images, augmentation=augmentation, seed=seed)
+
+    monkeypatch.setattr(finetune, "frozen_features", recorded)
+    for seed in (1, 2):
+        finetuned(views=3, seed=seed)
+    assert len(set(seeds)) == len(seeds) == 6
+
+
+def test_weights_of_ones_own_are_read(tmp_path, small):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    pretrained = small_vgg16(include_top=False, input_shape=(SIZE, SIZE, 3))
+    pretrained.save_weights("my.weights.h5")  # the one form that Keras 3 writes
+    params = load_params(ROOT / "params.yaml")
+    finetune = params.finetune.model_copy(update={"weights": "my.weights.h5"})
+    download_weights(params.model_copy(update={"finetune": finetune}))
+    finetuned(weights="my.weights.h5", block_recipe=recipe(0, 0.1))
+    saved = {layer.name: layer.get_weights() for layer in keras.saving.load_model(MODEL).layers}
+    for layer in pretrained.layers[1:]:
+        for ours, theirs in zip(saved[layer.name], layer.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_missing_weights_file_is_told_in_one_line(tmp_path, small):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    with pytest.raises(
+        UserError, match=r"^data/weights/vgg16.h5, from finetune.weights, does not hold"
+    ):
+        finetuned(weights="imagenet")
