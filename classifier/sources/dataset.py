@@ -9,15 +9,17 @@ from pathlib import Path
 from classifier.base.files import ZIP_TIME, whole
 
 COLUMNS = ["path", "label", "part"]
+GROUP = "group"  # a fourth column, where the source has groups
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A picture's path in the archive, its label and the part of the source that it came in."""
+    """A picture's path in the archive, its label, and the part and group that the source gave it."""
 
     path: str
     label: str
     part: str  # train, validation, test, or empty where the source has no parts
+    group: str = ""  # pictures of one patient or burst, say; empty: a group of its own
 
 
 def write_images(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
@@ -34,16 +36,17 @@ def write_images(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:
 
 
 def write_index(path: Path, pictures: Iterable[Labelled]) -> None:
-    """Write path, label and part of each picture, sorted by path, as CSV."""
+    """Write path, label and part of each picture, sorted by path, as CSV; group if any has one."""
+    ordered = sorted(pictures, key=lambda picture: picture.path)
+    grouped = any(picture.group for picture in ordered)
+    columns = [*COLUMNS, GROUP] if grouped else COLUMNS
     with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(
-            (one.path, one.label, one.part) for one in sorted(pictures, key=lambda one: one.path)
-        )
+        writer.writerow(columns)
+        writer.writerows([getattr(picture, name) for name in columns] for picture in ordered)
 
 
 def read_index(path: Path) -> list[Labelled]:
     """Read what `write_index` wrote."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [Labelled(row["path"], row["label"], row["part"]) for row in csv.DictReader(file)]
+        return [Labelled(**row) for row in csv.DictReader(file)]

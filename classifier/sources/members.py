@@ -53,8 +53,11 @@ ARCHIVE_SUFFIXES = frozenset(
     {".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".tbz2", ".xz", ".txz"}
     | {".lzma", ".zst", ".7z", ".rar", ".jar", ".cab", ".iso"}
 )
-# Left by file managers: no word about them, they say nothing about anybody's data.
-HOUSEKEEPING = frozenset({"__macosx", ".ds_store", "thumbs.db", "desktop.ini"})
+# Left by systems, file managers and programs: no word about them, they are nobody's data.
+HOUSEKEEPING = frozenset(
+    {"__macosx", ".ds_store", "thumbs.db", "desktop.ini", "@eadir", "#recycle", "$recycle.bin"}
+    | {"lost+found", "system volume information", "__pycache__", ".ipynb_checkpoints"}
+)
 DRIVE = re.compile("[A-Za-z]:")
 READABLE_METHODS = frozenset(
     {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
@@ -117,7 +120,9 @@ class Members:
     """What a source holds: safe relative POSIX paths (NFC), sorted, and their bytes.
 
     `paths` are without the folder that wraps all of them, if one does; `skipped` tells what was
-    left out, sorted, under names as found.
+    left out, sorted, under names as found. `lost` has the same by paths like those of `paths`
+    (beginning with ../ outside of the wrapping folder), for what may have been a class: files and
+    links with the reason, and folders, which end with a slash and have no reason.
     """
 
     def __init__(
@@ -129,7 +134,14 @@ class Members:
         self._read: dict[str, int] = {}
         self._total = 0
         self._skipped: dict[Skipped, None] = {}
-        self._entries = _unwrapped(self._without_case_collisions(self._usable(entries)))
+        self.lost: dict[str, str] = {}
+        usable = self._without_case_collisions(self._usable(entries))
+        top = _wrapping(usable)
+        self._entries = {path.removeprefix(top): entry for path, entry in usable.items()}
+        self.lost = {
+            path.removeprefix(top) if path.startswith(top) else f"../{path}": reason
+            for path, reason in self.lost.items()
+        }
         self.paths = sorted(self._entries)
         self.skipped = sorted(self._skipped, key=lambda one: (one.path, one.reason))
         if not self.paths:
@@ -183,9 +195,12 @@ class Members:
                 self._skip(hidden, "hidden")
             elif reason := self._refusal(path, entry):
                 self._skip(entry.name, reason)
+                self.lost[path] = reason
             elif path in usable:
                 self._skip(entry.name, "a second of this name")
-            elif not entry.folder:
+            elif entry.folder:
+                self.lost[f"{path}/"] = ""
+            else:
                 usable[path] = entry
         return usable
 
@@ -563,11 +578,11 @@ def _hidden(path: str) -> str:
     return ""
 
 
-def _unwrapped(entries: dict[str, _Entry]) -> dict[str, _Entry]:
-    tops = {path.partition("/")[0] for path in entries}
-    if len(tops) != 1 or not all("/" in path for path in entries):
-        return entries
-    return {path.partition("/")[2]: entry for path, entry in entries.items()}
+def _wrapping(paths: Iterable[str]) -> str:
+    """The folder that holds all paths, with its slash, or nothing."""
+    tops = {"".join(path.partition("/")[:2]) for path in paths}
+    top = tops.pop() if len(tops) == 1 else ""
+    return top if top.endswith("/") else ""
 
 
 def _archive_kind(head: bytes) -> str:

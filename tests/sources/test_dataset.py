@@ -70,6 +70,14 @@ def test_the_index_is_sorted_and_comes_back(tmp_path):
     assert b"\r" not in text
 
 
+def test_groups_are_a_fourth_column_only_where_there_are_some(tmp_path):
+    rows = [Labelled("a/1.jpg", "a", "", "patient 7"), Labelled("b/1.jpg", "b", "")]
+    write_index(tmp_path / "images.csv", rows)
+    assert read_index(tmp_path / "images.csv") == rows
+    text = (tmp_path / "images.csv").read_text(encoding="utf-8")
+    assert text == "path,label,part,group\na/1.jpg,a,,patient 7\nb/1.jpg,b,,\n"
+
+
 def test_an_interrupted_archive_leaves_nothing(tmp_path):
     def pictures():
         yield "a.jpg", b"x"

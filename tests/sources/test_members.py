@@ -157,6 +157,9 @@ def test_a_file_beside_the_folder_keeps_it(place, spool):
 
 def test_what_file_managers_leave_is_passed_over_in_silence(place, spool):
     names = ["__MACOSX/cats/._1.jpg", ".DS_Store", "cats/Thumbs.db", "cats/._1.jpg", "Desktop.ini"]
+    names += ["@eaDir/cats/1.jpg", "cats/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/1.jpg"]
+    names += ["$RECYCLE.BIN/$R1.jpg", "cats/lost+found/1.jpg", "System Volume Information/x"]
+    names += ["code/__pycache__/a.pyc", "cats/.ipynb_checkpoints/1-checkpoint.jpg"]
     (place / "a.zip").write_bytes(zip_bytes(*((name, BAD) for name in names)))
     with open_members(place / "a.zip", LIMITS, spool) as members:
         assert (members.paths, members.skipped) == (list(GOOD), [])
