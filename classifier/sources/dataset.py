@@ -14,7 +14,7 @@ GROUP = "group"  # a fourth column, where the source has groups
 
 @dataclass(frozen=True)
 class Labelled:
-    """A picture's path in the archive, its label, and the part and group that the source gave it."""
+    """A picture: its path in the archive, its label, its part and group in the source."""
 
     path: str
     label: str
