@@ -47,6 +47,7 @@ def main() -> None:
         details=details,
         curves={name: page.read_curve(PLOTS / f"curves/{name}.tsv") for name in MODELS},
         kept={name: trained[name]["best_epoch"] for name in MODELS},
+        trained={name: page.read_json(files[name].with_suffix(".json")) for name in MODELS},
         roc=charts["roc"],
         precision_recall=charts["precision_recall"],
         reliability=charts["reliability"],

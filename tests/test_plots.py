@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from classifier.base.family import COLOURS
+from classifier.base.family import MODELS, PALETTE
 from classifier.base.splits import Split
 from classifier.evaluation.assessment import Seen, chart_rows, write_charts
 from classifier.training.fit import write_curve
@@ -25,7 +25,7 @@ def write_tables(folder: Path, strength: float) -> None:
         np.zeros((60, 2, 2, 3), np.uint8), labels, [f"{i}.png" for i in range(60)], ("a", "b")
     )
     scores = {}
-    for name in COLOURS:
+    for name in MODELS:
         logits = strength * (labels - 0.5) + rng.normal(size=60)
         positive = 1 / (1 + np.exp(-logits))
         scores[name] = np.stack([1 - positive, positive], axis=1)
@@ -74,7 +74,7 @@ def test_every_chart_shows_the_three_models(repository):
     assert set(shown) == CHARTS
     for name, chart in shown.items():
         files = {Path(row["filename"]).stem for row in rows_of(chart)}
-        assert files == set(COLOURS), name
+        assert files == set(MODELS), name
         assert "DVC_METRIC" not in json.dumps(chart["content"]), f"{name} has an unfilled anchor"
 
 
@@ -112,4 +112,6 @@ def test_a_model_has_the_same_colour_in_every_chart(template):
     scales = colour_scales(spec)
     assert scales
     for scale in scales:
-        assert dict(zip(scale["domain"], scale["range"], strict=True)) == COLOURS
+        assert dict(zip(scale["domain"], scale["range"], strict=True)) == dict(
+            zip(MODELS, PALETTE, strict=False)
+        )

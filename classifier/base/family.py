@@ -4,11 +4,20 @@ Both are known here by name alone, so that a wrong one is told before anything h
 """
 
 # A model is what a training stage leaves in data/models/NAME.keras. To add one, write its stage and
-# name it here; evaluation, report, charts, compare, predict and demo take any number of them.
-# The colours are those of Tableau 10, which most people who see few colours can tell apart.
-COLOURS = {"baseline": "#4c78a8", "augmented": "#f58518", "vgg16": "#54a24b"}
-MODELS = tuple(COLOURS)
+# name it here; evaluation, report, charts, compare, predict and demo take any number of them, in
+# this order.
+MODELS = ("baseline", "augmented", "vgg16")
+# The models' colours in their order: Tableau's, which people who see few colours tell apart best.
+PALETTE = (
+    *("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2"),
+    *("#b279a2", "#eeca3b", "#ff9da6", "#9d755d", "#bab0ac"),
+)
 
 # Each network and the smallest input that leaves it something to convolve, pixels. To add one,
 # write classifier/networks/NAME.py with a function NAME in it, and name it here.
 NETWORKS = {"cnn5": 78}
+
+
+def colour(number: int) -> str:
+    """The colour of a model, by its place among those that are shown."""
+    return PALETTE[number % len(PALETTE)]

@@ -31,7 +31,6 @@ OVERRIDES: dict[str, Any] = {
     "augment": {"epochs": 80},
     "finetune": {"weights": "none", "head_epochs": 3, "epochs": 1},
 }
-NOTES = {"vgg16": "random weights: no transfer without imagenet"}
 
 
 def run_demo(seed: int) -> None:
@@ -55,7 +54,7 @@ def run_demo(seed: int) -> None:
     if done.returncode:
         raise UserError(f"the demo stopped at the stage above; its files are in {FOLDER}")
     print(f"\nTest accuracy with 95 % intervals, {time.monotonic() - started:.0f} s in all:\n")
-    print(table(json.loads((FOLDER / "metrics/evaluate.json").read_text(encoding="utf-8"))))
+    print(table(FOLDER))
     print(f"\nThe report: {FOLDER / 'plots/report.html'}")
 
 
@@ -99,11 +98,17 @@ def _update(section: dict[str, Any], changes: dict[str, Any]) -> None:
             section[key] = value
 
 
-def table(figures: dict[str, dict[str, float]]) -> str:
+def table(folder: Path) -> str:
     """Lay out the models' accuracies, a line each."""
     lines = []
-    for name, one in figures.items():
+    for name, one in _read(folder / "metrics/evaluate.json").items():
         interval = f"{percent(one['accuracy_low'])} to {percent(one['accuracy_high'])}"
-        note = f"  ({NOTES[name]})" if name in NOTES else ""
-        lines.append(f"  {name:10s} {percent(one['accuracy']):>7}   {interval}{note}")
+        note = _read(folder / f"data/models/{name}.json")["note"]
+        told = f"  ({note})" if note else ""
+        lines.append(f"  {name:10s} {percent(one['accuracy']):>7}   {interval}{told}")
     return "\n".join(lines)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from classifier.base.family import MODELS
+from classifier.base.family import MODELS, colour
 
 QUANTITIES = ("accuracy", "loss")
 CHART = """\
@@ -18,10 +18,10 @@ CHART = """\
 config:
   themeVariables:
     xyChart:
-      plotColorPalette: "#b0b0b0, #4c78a8"
+      plotColorPalette: "#b0b0b0, {colour}"
 ---
 xychart-beta
-  title "{model}: {quantity} in training (grey) and on validation (blue)"
+  title "{model}: {quantity} in training (grey) and on validation"
   x-axis "epoch" {first} --> {last}
   y-axis "{quantity}"
   line [{train}]
@@ -37,10 +37,10 @@ def learning_curves(folder: Path) -> str:
         folder: plots/curves; what it holds no curve of two epochs for is left out.
     """
     charts = []
-    for model in MODELS:
+    for number, model in enumerate(MODELS):
         rows = _finite_rows(folder / f"{model}.tsv")
         if len(rows) > 1:
-            charts += [_chart(model, quantity, rows) for quantity in QUANTITIES]
+            charts += [_chart(model, colour(number), quantity, rows) for quantity in QUANTITIES]
     return "\n".join(charts) or "No model was trained for more than one epoch.\n"
 
 
@@ -58,12 +58,13 @@ def _finite_rows(path: Path) -> list[dict[str, float]]:
     return found
 
 
-def _chart(model: str, quantity: str, rows: Sequence[dict[str, float]]) -> str:
+def _chart(model: str, stroke: str, quantity: str, rows: Sequence[dict[str, float]]) -> str:
     def points(split: str) -> str:
         return ", ".join(f"{row[f'{split}_{quantity}']:.4f}" for row in rows)
 
     return CHART.format(
         model=model,
+        colour=stroke,
         quantity=quantity,
         first=f"{rows[0]['epoch']:.0f}",
         last=f"{rows[-1]['epoch']:.0f}",

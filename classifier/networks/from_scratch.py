@@ -67,5 +67,8 @@ def train_from_scratch(
     held_out = Batches([validation.images], validation.labels, batch_size)
     history = fit(model, batches, held_out, recipe, checkpoint)
     history.check_finite(recipe)
-    write_results(name, in_float32(model, build), train.classes, history, chosen)
+    told = f"{arch} from random weights: {recipe.in_words()}, batches of {batch_size}"
+    if augmentation:
+        told += f", behind augmentation ({augmentation.in_words()}) and dropout {dropout:g}"
+    write_results(name, in_float32(model, build), train.classes, history, chosen, told)
     checkpoint.unlink(missing_ok=True)  # an equal training beside this one may have been first

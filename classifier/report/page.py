@@ -19,14 +19,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from classifier.base.dotted import leaves
-from classifier.base.family import COLOURS
+from classifier.base.family import colour
 from classifier.base.files import write_text
 from classifier.base.wording import counted, decimals, percent, points
 from classifier.report import charts
 from classifier.report.findings import findings
 
 TEMPLATE = "page.html.j2"
-OTHER_COLOUR = "#7a7f87"  # of a model that has none of its own
 MOST_CLASSES_SHOWN = 10  # a wider confusion matrix is no table for a phone
 # Width in pixels and quality of the pictures: the first at which all fit.
 ENCODINGS = ((1800, 82), (1500, 74), (1200, 66), (900, 58))
@@ -88,6 +87,7 @@ class Report:
     dataset: data/raw/dataset.json. quality: data/splits/report.json. details:
     data/evaluation/details.json. curves, roc, precision_recall, reliability, scores: by model, the
     rows of the files under plots/. kept: by model, the epoch whose weights are the model's.
+    trained: by model, data/models/NAME.json: its recipe and its note.
     pictures: PNG files by name, those of `PICTURES`. params: params.yaml. versions: of what it was
     made with.
     """
@@ -97,6 +97,7 @@ class Report:
     details: dict[str, Any]
     curves: dict[str, list[dict[str, Any]]]
     kept: dict[str, int]
+    trained: dict[str, dict[str, str]]
     roc: dict[str, list[dict[str, Any]]]
     precision_recall: dict[str, list[dict[str, Any]]]
     reliability: dict[str, list[dict[str, Any]]]
@@ -152,9 +153,9 @@ def view(content: Report) -> dict[str, Any]:
         "classes": classes,
         "images": details["images"],
         "names": names,
-        "colours": [COLOURS.get(name, OTHER_COLOUR) for name in names],
-        "recipes": {name: recipe(name, content.params) for name in names},
-        "notes": {name: note(name, content.params) for name in names},
+        "colours": [colour(number) for number in range(len(names))],
+        "recipes": {name: content.trained[name]["recipe"] for name in names},
+        "notes": {name: content.trained[name]["note"] for name in names},
         "tests": tests,
         "best": best_sentence(tests),
         "comparisons": [one["sentence"] for one in details["comparisons"]],
@@ -186,66 +187,6 @@ def view(content: Report) -> dict[str, Any]:
         "params": dict(leaves(content.params)),
         "versions": content.versions,
     }
-
-
-def recipe(name: str, params: dict[str, Any]) -> str:
-    """How one of the three models was trained, in a sentence."""
-    train, augment, finetune = params["train"], params["augment"], params["finetune"]
-    scratch = (
-        f"{train['arch']} from random weights, {train['optimizer']} at "
-        f"{plain(train['learning_rate'])}, batches of {train['batch_size']}"
-    )
-    changes = ", ".join(
-        words
-        for words in (
-            f"{augment['flip']} flips" if augment["flip"] != "none" else "",
-            f"rotation ±{360 * augment['rotation']:g}°" if augment["rotation"] else "",
-            f"zoom ±{100 * augment['zoom']:g} %" if augment["zoom"] else "",
-            f"shift ±{100 * augment['shift']:g} %" if augment["shift"] else "",
-        )
-        if words
-    )
-    if name == "baseline":
-        return f"{scratch}, {counted(train['epochs'], 'epoch')}"
-    if name == "augmented":
-        epochs = augment["epochs"] or train["epochs"]
-        return (
-            f"{scratch}, {counted(epochs, 'epoch')} behind augmentation ({changes or 'none'}) and "
-            f"dropout {augment['dropout']:g}"
-        )
-    if name != "vgg16":
-        return ""
-    weights = {"imagenet": "ImageNet weights", "none": "random weights"}.get(
-        finetune["weights"], f"the weights of {finetune['weights']}"
-    )
-    if finetune["head"] == "classifier":
-        return (
-            f"VGG16 whole with {weights}, frozen but for a new output layer, "
-            f"{counted(finetune['head_epochs'], 'epoch')} of {finetune['optimizer']} at "
-            f"{plain(finetune['head_learning_rate'])}"
-        )
-    blocks = {0: "", 1: "its last block"}.get(
-        finetune["unfreeze"], f"its last {finetune['unfreeze']} blocks"
-    )
-    later = ""
-    if blocks and finetune["epochs"]:
-        behind = f" behind augmentation ({changes})" if finetune["augment"] and changes else ""
-        later = (
-            f"; then {blocks} as well, {counted(finetune['epochs'], 'epoch')} at "
-            f"{plain(finetune['learning_rate'])}{behind}"
-        )
-    return (
-        f"VGG16 with {weights} under a new head of {counted(finetune['dense_units'], 'unit')}, "
-        f"{counted(finetune['head_epochs'], 'epoch')} of {finetune['optimizer']} at "
-        f"{plain(finetune['head_learning_rate'])}{later}"
-    )
-
-
-def note(name: str, params: dict[str, Any]) -> str:
-    """What must be known of a model wherever its figures stand."""
-    if name == "vgg16" and params["finetune"]["weights"] == "none":
-        return "random weights: no transfer without imagenet"
-    return ""
 
 
 def best_sentence(tests: dict[str, dict[str, Any]]) -> str:

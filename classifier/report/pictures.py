@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from classifier.base.family import COLOURS
+from classifier.base.family import colour
 from classifier.base.splits import Split
 from classifier.base.wording import counted, percent, points
 from classifier.report.gallery import (
@@ -68,26 +68,18 @@ def augmentation(path: Path, split: Split, options: Augmentation, seed: int = 0)
         tiles = [Tile(image, [Line("as it is", MUTED)], frame=INK)]
         tiles += [Tile(copy, [Line(f"augmented {k}", MUTED)]) for k, copy in enumerate(copies, 1)]
         rows.append(Row(Line(f"{name} · {split.paths[i]}"), tiles))
-    each_way = "" if options.keep_aspect else ", height and width each on its own"
-    ways = [
-        f"flipped ({options.flip})" if options.flip != "none" else "",
-        f"turned by up to {360 * options.rotation:.3g}°" if options.rotation else "",
-        f"zoomed by up to {100 * options.zoom:.3g} %" + each_way if options.zoom else "",
-        f"shifted by up to {100 * options.shift:.3g} %" if options.shift else "",
-    ]
-    done = ", ".join(filter(None, ways)) or "left as they are"
     save_page(
         path,
         "What augmentation makes of a picture",
         rows,
-        note=f"In every epoch of training each picture is drawn anew: {done}; borders mirrored.",
+        note=f"Drawn anew for every epoch: {options.in_words()}; borders mirrored.",
     )
 
 
 def mistakes(path: Path, test: Split, scores: Scores) -> None:
     """Draw the most confident mistakes of each model."""
     rows = []
-    for model, table in scores.items():
+    for number, (model, table) in enumerate(scores.items()):
         predicted = table.argmax(axis=1)
         wrong = np.flatnonzero(predicted != test.labels)
         surest = wrong[np.argsort(-table[wrong].max(axis=1), kind="stable")][:MISTAKES]
@@ -98,7 +90,7 @@ def mistakes(path: Path, test: Split, scores: Scores) -> None:
         said = f"{model} · {len(wrong):,} of {len(test):,} test pictures wrong"
         if len(wrong) > len(surest):
             said += f", the {len(surest)} surest"
-        rows.append(Row(Line(said, _colour(model)), tiles))
+        rows.append(Row(Line(said, colour(number)), tiles))
     save_page(
         path,
         "The most confident mistakes of each model",
@@ -191,12 +183,12 @@ def grad_cam(
         for i in rows
     ]
     shown = [Row(Line("The pictures"), originals)]
-    for model, maps in heat.items():
+    for number, (model, maps) in enumerate(heat.items()):
         tiles = [
             Tile(_overlaid(test.images[i], one), [_prediction(test, i, scores[model])])
             for i, one in zip(rows, maps, strict=True)
         ]
-        shown.append(Row(Line(model, _colour(model)), tiles))
+        shown.append(Row(Line(model, colour(number)), tiles))
     save_page(
         path,
         "What the models look at",
@@ -305,7 +297,7 @@ def confusion(path: Path, test: Split, scores: Scores) -> None:
         _matrix(axes[1, column], counts, shares, [_share(s) for s in shares.ravel()], classes)
         right = np.trace(counts) / counts.sum()
         axes[0, column].set_title(
-            f"{model}\n{percent(right)} right", color=_colour(model), fontsize=11, pad=8
+            f"{model}\n{percent(right)} right", color=colour(column), fontsize=11, pad=8
         )
         axes[1, column].set_xlabel("predicted", fontsize=9)
     for row, what in enumerate(("actual · pictures", "actual · % of its pictures")):
@@ -359,10 +351,6 @@ def _share(share: float) -> str:
     if share < 0.0995:
         return points(share)
     return ">99" if share >= 0.995 else f"{100 * share:.0f}"
-
-
-def _colour(model: str) -> str:
-    return COLOURS.get(model, INK)
 
 
 def _label_and_prediction(test: Split, i: int, table: NDArray[np.float64]) -> list[Line]:

@@ -39,6 +39,18 @@ class Augmentation:
         """Take what has these names from the parameters `augment.*`."""
         return cls(**{field.name: getattr(section, field.name) for field in fields(cls)})
 
+    def in_words(self) -> str:
+        """Say what is changed: `horizontal flips, rotation ±36°, zoom ±20 %`; `none` of nothing."""
+        flips = {"none": "", "both": "flips both ways"}.get(self.flip, f"{self.flip} flips")
+        apart = "" if self.keep_aspect else " of height and width each on its own"
+        ways = (
+            flips,
+            f"rotation ±{360 * self.rotation:.3g}°" if self.rotation else "",
+            f"zoom ±{100 * self.zoom:.3g} %{apart}" if self.zoom else "",
+            f"shift ±{100 * self.shift:.3g} %" if self.shift else "",
+        )
+        return ", ".join(filter(None, ways)) or "none"
+
 
 def transformations(
     count: int, size: int, augmentation: Augmentation, rng: np.random.Generator

@@ -47,6 +47,13 @@ class Recipe:
     epochs: int
     class_weight: str = "none"
 
+    def in_words(self) -> str:
+        """Say it: `rmsprop at 0.00001, 5 epochs, classes weighted alike`."""
+        rate = np.format_float_positional(self.learning_rate, trim="-")
+        epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
+        weighted = ", classes weighted alike" if self.class_weight == "balanced" else ""
+        return f"{self.optimizer} at {rate}, {epochs}{weighted}"
+
 
 @dataclass
 class History:

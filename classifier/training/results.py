@@ -16,8 +16,10 @@ def write_results(
     classes: tuple[str, ...],
     history: History,
     precision: Precision,
+    recipe: str,
+    note: str = "",
 ) -> None:
-    """Write data/models/NAME.keras, plots/curves/NAME.tsv and metrics/NAME.json.
+    """Write data/models/NAME.keras and NAME.json, plots/curves/NAME.tsv and metrics/NAME.json.
 
     Args:
         name: of the model.
@@ -25,6 +27,8 @@ def write_results(
         classes: the names of the classes, in the order of the model's labels.
         history: of its training.
         precision: that it was trained in.
+        recipe: how it was trained, in a sentence without its full stop.
+        note: what must be known wherever its figures stand, if anything.
     """
     best = history.rows[history.best]
     write_curve(Path("plots/curves") / f"{name}.tsv", history.rows)
@@ -39,6 +43,7 @@ def write_results(
             "precision": precision.policy,
         },
     )
+    write_json(Path("data/models") / f"{name}.json", {"recipe": recipe, "note": note})
     save_model(Path("data/models") / f"{name}.keras", model, {"classes": list(classes)})
     print(
         f"{name}: best epoch {best['epoch']} of {len(history.rows)}, "

@@ -87,9 +87,38 @@ def finetune_vgg16(
             model.set_weights(best_of_head)
         history = whole
 
-    write_results(name, in_float32(model, build), train.classes, history, chosen)
+    told = in_words(head, weights, dense_units, head_recipe, batch_size)
+    if head == "dense" and unfreeze and block_recipe.epochs:
+        told += f"; then {blocks_in_words(unfreeze, block_recipe, augmentation, views)}"
+    note = "random weights: no transfer without imagenet" if weights == "none" else ""
+    write_results(name, in_float32(model, build), train.classes, history, chosen, told, note)
     for checkpoint in checkpoints:
         checkpoint.unlink(missing_ok=True)  # an equal run beside this one may have been first
+
+
+def in_words(head: str, weights: str, dense_units: int, recipe: Recipe, batch_size: int) -> str:
+    """Say how the head is trained, and on what."""
+    source = {"imagenet": "ImageNet weights", "none": "random weights"}.get(
+        weights, f"the weights of {weights}"
+    )
+    if head == "classifier":
+        network = f"VGG16 whole with {source}, frozen but for a new output layer"
+    else:
+        units = f"{dense_units:,} unit{'' if dense_units == 1 else 's'}"
+        network = f"VGG16 with {source} under a new head of {units}"
+    return f"{network}: {recipe.in_words()}, batches of {batch_size}"
+
+
+def blocks_in_words(
+    unfreeze: int, recipe: Recipe, augmentation: Augmentation | None, views: int | None
+) -> str:
+    """Say how the last blocks are trained."""
+    blocks = "its last block" if unfreeze == 1 else f"its last {unfreeze} blocks"
+    told = f"{blocks} as well: {recipe.in_words()}"
+    if not augmentation:
+        return told
+    copies = f"{views} of each picture, drawn once" if views else "drawn anew in every epoch"
+    return f"{told}, on augmented copies ({augmentation.in_words()}), {copies}"
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,7 @@ def content(folder, classes=("cats", "dogs"), n=300) -> report.Report:
         },
         curves={name: learning(strength) for name, strength in STRENGTHS.items()},
         kept={"baseline": 6, "augmented": 5, "vgg16": 7},
+        trained={name: {"recipe": f"how {name} was trained", "note": ""} for name in STRENGTHS},
         roc=roc,
         precision_recall=precision_recall,
         reliability=reliability,
@@ -246,11 +247,11 @@ def test_findings_parameters_versions_terms_and_citation_are_there(two, tmp_path
     assert two.dataset["citation"] in text
 
 
-def test_random_weights_are_marked_wherever_vgg16_speaks(two, tmp_path):
+def test_a_note_stands_wherever_the_figures_of_its_model_do(two, tmp_path):
     note = "random weights: no transfer without imagenet"
     assert note not in rendered(tmp_path, two).text
-    params = two.params | {"finetune": two.params["finetune"] | {"weights": "none"}}
-    text = rendered(tmp_path, replace(two, params=params)).text
+    trained = two.trained | {"vgg16": {"recipe": "told", "note": note}}
+    text = rendered(tmp_path, replace(two, trained=trained)).text
     assert text.count(note) >= 3  # the answer, the table's head
     assert text.index(note) < text.index("The figures")
 
@@ -305,19 +306,6 @@ def test_nothing_short_of_one_is_called_one_anywhere_on_the_page(two, tmp_path):
     assert "&gt;0.999<small>0.999–&gt;0.999</small>" in page.html
     assert "&lt;0.001<small>&lt;0.001, ≤ &lt;0.001</small>" in page.html
     assert not re.search(r"<\d|&amp;[gl]t;", page.html)
-
-
-def test_one_epoch_is_singular(two):
-    once = {
-        "train": {"epochs": 1},
-        "augment": {"epochs": 1},
-        "finetune": {"head_epochs": 1, "epochs": 1, "dense_units": 1},
-    }
-    params = two.params | {section: two.params[section] | one for section, one in once.items()}
-    for name in ("baseline", "augmented", "vgg16"):
-        recipe = report.recipe(name, params)
-        assert "1 epoch" in recipe
-        assert not re.search(r"\b1 (epochs|units)", recipe)
 
 
 def test_the_epoch_named_is_the_one_that_was_kept(two, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.font_manager import findfont
 from PIL import Image
 
-from classifier.base.family import COLOURS
+from classifier.base.family import MODELS
 from classifier.base.splits import Split
 from classifier.report import gallery, pictures
 from classifier.report.gallery import Line, Row, Tile, fitted, save_page, text_width
@@ -124,7 +124,7 @@ def test_all_pictures_are_written_and_twice_the_same(tmp_path):
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 3, 30).tolist()
     test = split(labels, ("one", "two", "three " * 20))
-    scores = {name: rng.dirichlet(np.ones(3), 30) for name in COLOURS}
+    scores = {name: rng.dirichlet(np.ones(3), 30) for name in MODELS}
     for folder in (tmp_path / "a", tmp_path / "b"):
         pictures.samples(folder / "samples.png", test)
         options = Augmentation("both", 0.1, 0.2, False, 0.1)

@@ -1,0 +1,76 @@
+"""The sentences that say how a model was trained, and the files that a training leaves."""
+
+import json
+from pathlib import Path
+
+import keras
+import pytest
+
+from classifier.training.augmentation import Augmentation
+from classifier.training.fit import CURVE, History, Recipe
+from classifier.training.precision import Precision
+from classifier.training.results import write_results
+from classifier.transfer.finetune import blocks_in_words, in_words
+
+RECIPE = Recipe("rmsprop", 0.00001, 5)
+
+
+def test_a_recipe_names_optimizer_rate_epochs_and_class_weights():
+    assert RECIPE.in_words() == "rmsprop at 0.00001, 5 epochs"
+    weighted = Recipe("adam", 0.001, 1, "balanced").in_words()
+    assert weighted == "adam at 0.001, 1 epoch, classes weighted alike"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (Augmentation("horizontal", 0.1, 0.2), "horizontal flips, rotation ±36°, zoom ±20 %"),
+        (Augmentation("both", 0, 0, shift=0.05), "flips both ways, shift ±5 %"),
+        (Augmentation("none", 0, 0.5, False), "zoom ±50 % of height and width each on its own"),
+        (Augmentation("none", 0, 0), "none"),
+    ],
+)
+def test_an_augmentation_names_what_it_changes_and_nothing_else(options, told):
+    assert options.in_words() == told
+
+
+@pytest.mark.parametrize(
+    ("head", "weights", "network"),
+    [
+        ("dense", "imagenet", "VGG16 with ImageNet weights under a new head of 1 unit"),
+        ("dense", "my.h5", "VGG16 with the weights of my.h5 under a new head of 1 unit"),
+        (
+            "classifier",
+            "none",
+            "VGG16 whole with random weights, frozen but for a new output layer",
+        ),
+    ],
+)
+def test_a_finetuning_names_its_head_and_where_its_weights_come_from(head, weights, network):
+    told = in_words(head, weights, 1, RECIPE, 32)
+    assert told == f"{network}: rmsprop at 0.00001, 5 epochs, batches of 32"
+
+
+def test_a_finetuning_of_blocks_names_its_copies_of_the_pictures():
+    flips = Augmentation("horizontal", 0, 0)
+    assert blocks_in_words(1, RECIPE, None, 2) == f"its last block as well: {RECIPE.in_words()}"
+    assert blocks_in_words(2, RECIPE, flips, 2) == (
+        f"its last 2 blocks as well: {RECIPE.in_words()}, on augmented copies (horizontal flips), "
+        "2 of each picture, drawn once"
+    )
+    assert blocks_in_words(1, RECIPE, flips, None).endswith("drawn anew in every epoch")
+
+
+def test_a_training_leaves_its_sentence_beside_its_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    history = History([dict.fromkeys(CURVE, 0.5) | {"epoch": 1}])
+    write_results(
+        "x", model, ("a", "b"), history, Precision("float32", "asked", "cpu"), "told", "mind it"
+    )
+    left = {path.name for path in Path().rglob("*") if path.is_file()}
+    assert left == {"x.keras", "x.json", "x.tsv"}
+    assert json.loads(Path("data/models/x.json").read_text(encoding="utf-8")) == {
+        "recipe": "told",
+        "note": "mind it",
+    }
