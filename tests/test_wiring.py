@@ -49,6 +49,7 @@ CHANGE_NOTHING = {
     "classifier/base/__init__.py",
     "classifier/base/cache.py",
     "classifier/base/errors.py",
+    "classifier/base/family.py",
     "classifier/base/locking.py",
     "classifier/base/params.py",
 }
