@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import subprocess
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -134,16 +135,17 @@ def test_imports_inside_functions_and_of_submodules_are_followed(tmp_path):
     }
 
 
-def test_there_are_six_stages_and_each_is_a_module():
-    declared = pipeline()["stages"]
-    assert tuple(declared) == STAGES
-    assert [one["cmd"] for one in declared.values()] == [f"python -m stages.{s}" for s in STAGES]
+def test_after_a_check_there_are_six_stages_and_each_is_a_module():
+    commands = {name: one["cmd"] for name, one in pipeline()["stages"].items()}
+    assert tuple(commands) == ("check", *STAGES)
+    assert commands.pop("check") == "python -m classifier check"
+    assert list(commands.values()) == [f"python -m stages.{stage}" for stage in STAGES]
 
 
 def test_every_parameter_is_declared_by_a_stage_and_every_declared_one_exists():
     in_file = dict(leaves(load_params(ROOT / "params.yaml").model_dump()))
     assert {leaf for stage in STAGES for leaf in parameters(ROOT, stage)} == in_file.keys()
-    declared = {key for one in pipeline()["stages"].values() for key in one.get("params", [])}
+    declared = {key for stage in STAGES for key in pipeline()["stages"][stage]["params"]}
     known = {".".join(leaf.split(".")[:n]) for leaf in in_file for n in range(1, 4)}
     assert declared <= known
 
@@ -173,6 +175,19 @@ def test_params_yaml_keeps_its_form_when_an_experiment_rewrites_it(tmp_path):
         with modify_yaml(copy) as content:
             content["seed"], content["train"]["epochs"] = 1, epochs
         assert (copy.read_bytes() == committed) == (epochs == 30)
+
+
+def test_dvc_yaml_keeps_its_form_when_dvc_rewrites_it(tmp_path):
+    # DVC's own writer, as `dvc freeze` uses it: it sorts the lists and indents them its own way.
+    from dvc.repo import Repo
+
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    with Repo.init(tmp_path, no_scm=True) as repo:
+        for stage in repo.index.stages:
+            if not stage.raw_data.parametrized:
+                stage.dump(update_lock=False)
+    assert (tmp_path / "dvc.yaml").read_text() == (ROOT / "dvc.yaml").read_text()
 
 
 def ignored_by_git(path: str) -> bool:
@@ -226,10 +241,12 @@ def locked() -> dict[str, Any]:
 def test_the_committed_lock_has_the_stages_of_dvc_yaml():
     lock, stages = locked(), pipeline()["stages"]
     assert set(lock) == set(stages)
-    source = load_params(ROOT / "params.yaml").data.source
-    for name, one in stages.items():
+    params = load_params(ROOT / "params.yaml")
+    assert lock["check"]["params"]["params.yaml"] == params.model_dump()
+    for name in STAGES:
+        one = stages[name]
         assert lock[name]["cmd"] == one["cmd"]
-        deps = {path.replace("${data.source}", source) for path in one["deps"]}
+        deps = {path.replace("${data.source}", params.data.source) for path in one["deps"]}
         assert {dep["path"] for dep in lock[name]["deps"]} == deps
         assert {out["path"] for out in lock[name]["outs"]} == set(outputs(ROOT, name))
         read = dict(leaves(lock[name].get("params", {}).get("params.yaml", {})))
@@ -238,7 +255,7 @@ def test_the_committed_lock_has_the_stages_of_dvc_yaml():
 
 def test_the_committed_lock_names_nothing_outside_the_repository():
     for one in locked().values():
-        for entry in [*one["deps"], *one["outs"]]:
+        for entry in [*one.get("deps", []), *one.get("outs", [])]:
             path = PurePosixPath(entry["path"])
             assert not path.is_absolute(), path
             assert ".." not in path.parts, path
