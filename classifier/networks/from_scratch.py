@@ -58,14 +58,13 @@ def train_from_scratch(
     chosen = start(seed, precision)
     build = partial(network(arch), image_size, classes, dropout)
     model = build()
-    if chosen.device == "cpu" and chosen.policy == "float32":
-        model = pooled(model)
+    pools = chosen.device == "cpu" and chosen.policy == "float32"
     settings = (recipe, batch_size, seed, augmentation)
     checkpoint = checkpoint_path([model], [train, validation], settings, "networks")
     prepare = (lambda images, rng: augment(images, augmentation, rng)) if augmentation else None
     batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare)
     held_out = Batches([validation.images], validation.labels, batch_size)
-    history = fit(model, batches, held_out, recipe, checkpoint)
+    history = fit(pooled(model) if pools else model, batches, held_out, recipe, checkpoint)
     history.check_finite(recipe)
     told = f"{arch} from random weights: {recipe.in_words()}, batches of {batch_size}"
     if augmentation:

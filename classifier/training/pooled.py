@@ -1,7 +1,7 @@
 """The form of a network for CPUs whose speed at float32 arithmetic is what training waits for."""
 
-from itertools import pairwise
-from typing import Any, Self
+from collections import Counter
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -12,26 +12,46 @@ PRODUCT_CHANNELS = range(32, 65)
 
 
 def pooled(model: keras.Model) -> keras.Model:
-    """Copy a finished network with each convolution and the pooling after it made one layer.
+    """Join each convolution and the max pooling after it in one layer, in any graph of layers.
 
-    The copy computes the same function with the same weights, in the form that trains fastest in
-    float32 on a CPU. Its other layers are those of `model`.
+    The result computes the same function in the form that trains fastest in float32 on a CPU. It
+    has the very layers and weights of `model`, so that training one trains the other.
+
+    Args:
+        model: a Sequential or functional model.
     """
-    if not isinstance(model, keras.Sequential):
-        return model
-    images = keras.Input(batch_shape=model.input_shape, dtype=model.inputs[0].dtype, name="images")
-    copy = keras.Sequential([images], name=model.name)
-    for layer, after in pairwise([*model.layers, None]):
-        if _suits(layer) and _pools(after):
-            copy.add(PooledConv2D.of(layer, after.pool_size[0]))
-        elif not (_pools(layer) and isinstance(copy.layers[-1], PooledConv2D)):
-            copy.add(layer)
-    copy.set_weights(model.get_weights())
-    return copy
+    is_chain = isinstance(model, keras.Sequential)
+    graph = keras.Model(model.inputs, model.outputs[0], name=model.name) if is_chain else model
+    convolution_before = _pairs(graph)
+    joined = set(convolution_before.values())
+
+    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        if layer in joined:
+            return args[0]  # its pooling does its work
+        if layer in convolution_before:
+            return PooledConv2D(convolution_before[layer], layer.pool_size[0])(*args)
+        return layer(*args, **kwargs)
+
+    return keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
 
 
-def _suits(layer: keras.Layer) -> bool:
-    """Whether it is a convolution that `PooledConv2D` can stand for."""
+def _pairs(graph: keras.Model) -> dict[layers.MaxPooling2D, layers.Conv2D]:
+    """The convolution before each pooling, where both are called once and nothing else needs it."""
+    # Keras has no public name for the edges of a graph.
+    nodes = [node for depth in graph._nodes_by_depth.values() for node in depth]
+    calls = Counter(node.operation for node in nodes)
+    uses = Counter(before.operation for node in nodes for before in node.parent_nodes)
+    uses.update(output._keras_history.operation for output in graph.outputs)
+    pairs = ((node.operation, node.parent_nodes[0].operation) for node in nodes if _pools(node))
+    return {
+        pooling: convolution
+        for pooling, convolution in pairs
+        if _suits(convolution) and calls[pooling] == calls[convolution] == uses[convolution] == 1
+    }
+
+
+def _suits(layer: keras.Operation) -> bool:
+    """Whether it is a convolution that `PooledConv2D` can do the work of."""
     return (
         type(layer) is layers.Conv2D
         and layer.kernel_size == (3, 3)
@@ -41,61 +61,47 @@ def _suits(layer: keras.Layer) -> bool:
     )
 
 
-def _pools(layer: keras.Layer | None) -> bool:
+def _pools(node: Any) -> bool:
+    layer = node.operation
     return (
-        isinstance(layer, layers.MaxPooling2D)
+        type(layer) is layers.MaxPooling2D
         and layer.pool_size == layer.strides
         and layer.pool_size[0] == layer.pool_size[1]
         and (layer.padding, layer.data_format) == ("valid", "channels_last")
     )
 
 
-class PooledConv2D(layers.Conv2D):
+class PooledConv2D(layers.Layer):
     """A 3×3 convolution with stride 1, max pooling, then bias and activation.
 
-    It has the weights of Conv2D and the function of Conv2D followed by MaxPooling2D: a bias added
-    to all is added to the maximum, and a nondecreasing activation such as relu commutes with it.
-    So bias, activation and their gradients touch a quarter of the values.
+    It has the function of Conv2D followed by MaxPooling2D: a bias added to all is added to the
+    maximum, and a nondecreasing activation such as relu commutes with it. So bias, activation and
+    their gradients touch a quarter of the values.
 
     With few input channels the gradient of the kernel is made of matrix products, because the
     library's own reaches a third of their rate there.
     """
 
-    def __init__(self, filters: int, *, pool_size: int, **kwargs: Any) -> None:
-        """Describe the layer.
+    def __init__(self, convolution: layers.Conv2D, pool_size: int) -> None:
+        """Do the work of two layers.
 
         Args:
-            filters: output channels.
+            convolution: a built layer, whose weights are used.
             pool_size: side of the pooling window and its stride.
-            kwargs: of Conv2D.
         """
-        super().__init__(filters, 3, **kwargs)
+        super().__init__(name=convolution.name, dtype=convolution.dtype_policy)
+        self.convolution = convolution
         self.pool_size = pool_size
-
-    @classmethod
-    def of(cls, convolution: layers.Conv2D, pool_size: int) -> Self:
-        """Stand for a convolution and the pooling that follows it."""
-        config = convolution.get_config()
-        del config["kernel_size"]  # always 3
-        return cls.from_config(config | {"pool_size": pool_size})
+        self.built = True
 
     def call(self, inputs: Any) -> Any:
-        if self.padding == "valid" and inputs.shape[-1] in PRODUCT_CHANNELS:
-            x = _convolve(inputs, ops.convert_to_tensor(self.kernel))
+        inner = self.convolution
+        if inner.padding == "valid" and inputs.shape[-1] in PRODUCT_CHANNELS:
+            x = _convolve(inputs, ops.convert_to_tensor(inner.kernel))
         else:
-            x = self.convolution_op(inputs, self.kernel)
+            x = inner.convolution_op(inputs, inner.kernel)
         x = ops.max_pool(x, self.pool_size, self.pool_size, padding="valid")
-        return self.activation(ops.add(x, self.bias) if self.use_bias else x)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["kernel_size"]
-        return config | {"pool_size": self.pool_size}
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        n, height, width, channels = super().compute_output_shape(input_shape)
-        side = self.pool_size
-        return n, height and height // side, width and width // side, channels
+        return inner.activation(ops.add(x, inner.bias) if inner.use_bias else x)
 
 
 def _convolve(x: Any, kernel: Any) -> Any:

@@ -1,7 +1,5 @@
 """The form of a network that trains fast computes what the plain one does."""
 
-import types
-
 import keras
 import numpy as np
 import pytest
@@ -16,17 +14,37 @@ def pictures(n, size):
     return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), np.uint8)
 
 
-def gradients(model, inputs, targets):
-    """Outputs, and a loss's gradients with respect to the weights; in a graph, as in training."""
+def gradients(model, inputs):
+    """Outputs, and a loss's gradients by the weights' ids; in a graph, as in training."""
+    weights = model.trainable_variables
 
     @tf.function
     def compute():
         with tf.GradientTape() as tape:
             outputs = model(inputs)
-            loss = keras.ops.mean(keras.ops.square(outputs - targets))
-        return outputs, tape.gradient(loss, [w.value for w in model.trainable_variables])
+            loss = sum(
+                keras.ops.mean(keras.ops.square(one - 1)) for one in keras.tree.flatten(outputs)
+            )
+        return outputs, tape.gradient(loss, [weight.value for weight in weights])
 
-    return compute()
+    outputs, slopes = compute()
+    return outputs, {id(weight): slope for weight, slope in zip(weights, slopes, strict=True)}
+
+
+def agrees(plain, inputs) -> list[str]:
+    """Hold outputs and gradients of both forms together; return the names of what was joined."""
+    fast = pooled(plain)
+    outputs, slopes = gradients(plain, inputs)
+    fast_outputs, fast_slopes = gradients(fast, inputs)
+    assert keras.tree.map_structure(np.shape, fast_outputs) == keras.tree.map_structure(
+        np.shape, outputs
+    )
+    for found, expected in zip(*map(keras.tree.flatten, (fast_outputs, outputs)), strict=True):
+        assert_close(found, expected)
+    assert fast_slopes.keys() == slopes.keys()
+    for weight, slope in slopes.items():
+        assert_close(fast_slopes[weight], slope)
+    return [layer.name for layer in fast.layers if isinstance(layer, PooledConv2D)]
 
 
 def assert_close(found, expected):
@@ -51,15 +69,7 @@ def test_the_pooled_form_is_the_plain_one_and_so_are_its_gradients(channels, poo
         ]
     )
     plain.get_layer("conv").bias.assign(rng.standard_normal(5))
-    fast = pooled(plain)
-    assert [type(layer) for layer in fast.layers] == [layers.Dense, PooledConv2D]
-    assert fast.output_shape == plain.output_shape
-    targets = rng.standard_normal(plain(inputs).shape).astype(np.float32)
-    outputs, slopes = gradients(plain, inputs, targets)
-    fast_outputs, fast_slopes = gradients(fast, inputs, targets)
-    assert_close(fast_outputs, outputs)
-    for found, slow in zip(fast_slopes, slopes, strict=True):
-        assert_close(found, slow)
+    assert agrees(plain, inputs) == ["conv"]
 
 
 def test_both_forms_of_cnn5_have_the_same_weights_outputs_and_gradients():
@@ -67,32 +77,100 @@ def test_both_forms_of_cnn5_have_the_same_weights_outputs_and_gradients():
     plain = cnn5(80, 2)
     fast = pooled(plain)
     assert [w.path for w in plain.weights] == [w.path for w in fast.weights]
-    images, targets = pictures(4, 80), np.array([[0.0], [1], [0], [1]], np.float32)
-    outputs, slopes = gradients(plain, images, targets)
-    fast_outputs, fast_slopes = gradients(fast, images, targets)
-    assert_close(fast_outputs, outputs)
-    for found, slow in zip(fast_slopes, slopes, strict=True):
-        assert_close(found, slow)
+    assert agrees(plain, pictures(4, 80)) == ["conv1", "conv2", "conv3", "conv4"]
 
 
-def test_the_pooled_form_has_the_weights_of_the_plain_one():
-    plain = cnn5(78, 2)
-    for one, other in zip(plain.get_weights(), pooled(plain).get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+def test_training_one_form_trains_the_other():
+    keras.utils.set_random_seed(1)
+    plain = cnn5(78, 2, dropout=0.5)
+    before = plain.get_weights()
+    fast = pooled(plain)
+    fast.compile(optimizer="sgd", loss="binary_crossentropy")
+    fast.train_on_batch(pictures(4, 78), np.array([0, 1, 0, 1]))
+    for old, weights, of_fast in zip(before, plain.get_weights(), fast.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, of_fast)
+        assert (weights != old).any()
 
 
-def test_the_fast_form_can_be_made_again_from_its_configuration():
-    layer = PooledConv2D(4, pool_size=3, activation="relu", use_bias=False)
-    again = PooledConv2D.from_config(layer.get_config())
-    images = np.zeros((1, 11, 11, 3), np.float32)
-    assert again(images).shape == layer(images).shape == (1, 3, 3, 4)
-    assert len(again.weights) == len(layer.weights) == 1
+def noise(size):
+    return np.random.default_rng(0).standard_normal((3, size, size, 3)).astype(np.float32)
+
+
+def convolution(name, filters=4, **options):
+    return layers.Conv2D(filters, 3, activation="relu", padding="same", name=name, **options)
+
+
+def chain(*members, size=16):
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input((size, size, 3)), *members])
+
+
+def test_of_two_poolings_after_each_other_the_second_stays():
+    model = chain(convolution("a"), layers.MaxPooling2D(), layers.MaxPooling2D(), layers.Flatten())
+    assert agrees(model, noise(16)) == ["a"]
+
+
+def test_what_stands_between_or_pools_otherwise_is_left_alone():
+    model = chain(
+        *(convolution("a"), layers.BatchNormalization(), layers.MaxPooling2D()),
+        *(convolution("b"), layers.AveragePooling2D(2)),
+        *(convolution("c"), layers.MaxPooling2D(2, strides=1)),
+        *(convolution("d"), layers.MaxPooling2D(padding="same")),
+        *(
+            layers.Conv2D(4, 1, activation="gelu", name="e"),
+            layers.MaxPooling2D(),
+            convolution("f"),
+        ),
+        size=32,
+    )
+    assert agrees(model, noise(32)) == []
+
+
+def test_a_network_that_begins_with_pooling_stays():
+    assert agrees(chain(layers.MaxPooling2D(), convolution("a")), noise(16)) == []
+
+
+def branched(inputs, join):
+    """A convolution in each of two branches, one of them pooled at once."""
+    left = layers.MaxPooling2D()(convolution("left")(inputs))
+    right = layers.AveragePooling2D(2)(convolution("right")(inputs))
+    return join([left, right])
+
+
+@pytest.mark.parametrize("join", [layers.Add(), layers.Concatenate()])
+def test_branches_are_joined_as_they_were(join):
+    keras.utils.set_random_seed(1)
+    images = keras.Input((16, 16, 3))
+    outputs = layers.Dense(2)(keras.ops.flip(branched(images, join), axis=-1))
+    assert agrees(keras.Model(images, outputs), noise(16)) == ["left"]
+
+
+def test_a_convolution_that_others_need_as_well_is_computed_once_and_plainly():
+    keras.utils.set_random_seed(1)
+    images = keras.Input((16, 16, 3))
+    skipped = convolution("skipped")(images)
+    shared = convolution("shared")
+    inner = shared(layers.MaxPooling2D()(skipped))
+    low = layers.UpSampling2D()(layers.MaxPooling2D()(inner))
+    output = convolution("also_output")(layers.Concatenate()([skipped, layers.UpSampling2D()(low)]))
+    pooled_output = layers.MaxPooling2D()(output)
+    again = layers.MaxPooling2D()(shared(convolution("last")(pooled_output)))
+    model = keras.Model(images, {"wide": output, "small": again})
+    assert agrees(model, noise(16)) == []
+
+
+def test_a_model_within_the_model_is_called_as_it_is():
+    inner = chain(convolution("inside"), layers.MaxPooling2D())
+    images = keras.Input((16, 16, 3))
+    outputs = layers.MaxPooling2D()(convolution("outside")(inner(images)))
+    assert agrees(keras.Model(images, outputs), noise(16)) == ["outside"]
 
 
 def test_the_fast_form_really_pools_first():
-    layer = PooledConv2D(4, pool_size=2, activation="relu")
+    model = chain(convolution("a"), layers.MaxPooling2D())
     seen = []
-    layer.activation = lambda x: seen.append(tuple(x.shape)) or keras.ops.relu(x)
-    layer(np.zeros((1, 10, 10, 3), np.float32))
-    assert seen == [(1, 4, 4, 4)]
-    assert isinstance(layer.activation, types.FunctionType)
+    fast = pooled(model)
+    inner = fast.layers[-1].convolution
+    inner.activation = lambda x: seen.append(tuple(x.shape)) or keras.ops.relu(x)
+    fast(noise(16))
+    assert seen == [(3, 8, 8, 4)]
