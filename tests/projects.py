@@ -17,7 +17,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from classifier.base.dotted import leaves
+from classifier.base.params import leaves
 from classifier.commands.demo import change_params, copy_checkout
 
 ROOT = Path(__file__).parents[1]

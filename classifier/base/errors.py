@@ -36,11 +36,13 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _end(message: str, status: int) -> NoReturn:
-    """End without taking the interpreter apart; to be called while the exception is handled.
+    """End with a message; after TensorFlow was loaded, without taking the interpreter apart.
 
-    Its frames hold TensorFlow's iterator over the batches. To delete that one waits, with Python's
-    lock in hand, for a thread that may itself be waiting for this lock, and so for ever.
+    The exception's frames may hold TensorFlow's iterator over the batches. Deleting it
+    waits, with Python's lock in hand, for a thread that may itself wait for this lock: for ever.
     """
     sys.stdout.flush()
     print(message, file=sys.stderr, flush=True)
-    os._exit(status)
+    if "tensorflow" in sys.modules:
+        os._exit(status)
+    sys.exit(status)

@@ -1,16 +1,14 @@
 """params.yaml: every hyperparameter, checked whole before any work starts."""
 
-import difflib
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import AfterValidator, Field, model_validator
 
+from classifier.base.checked import Section, load
 from classifier.base.errors import UserError
 from classifier.base.family import NETWORKS
 
@@ -50,12 +48,6 @@ def _architecture(name: str) -> str:
 Architecture = Annotated[str, AfterValidator(_architecture)]
 NumberRange = Annotated[str, AfterValidator(_number_range)]
 Threshold = Annotated[float | str, AfterValidator(_threshold)]
-
-
-class Section(BaseModel):
-    """A part of params.yaml: no other keys, no conversion between types, never changed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class DataLimits(Section):
@@ -174,70 +166,22 @@ class Params(Section):
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check `path`.
 
+    Examples:
+        >>> load_params().train.epochs
+        30
+
     Raises:
         UserError: one line that names the first wrong key, its value and what is allowed.
     """
-    try:
-        # The parser that DVC uses, so that 1e-3 is a number here as it is there.
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: run this from the project's top folder") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no parameters")
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error.errors())}") from error
+    if not path.exists():
+        raise UserError(f"{path} is missing: run this from the project's top folder")
+    return load(path, Params)
 
 
-def _explain(errors: list[ErrorDetails]) -> str:
-    # An unknown key goes first: with it, the key it was meant to be is often missing as well.
-    error = min(errors, key=lambda one: one["type"] != "extra_forbidden")
-    path, section = _location(error["loc"])
-    key = ".".join(path)
-    if error["type"] == "extra_forbidden":
-        return f"{key} is not a parameter; {_nearest(path[-1], section)}"
-    if error["type"] == "missing":
-        return f"{key} is missing"
-    reason = error["msg"].removeprefix("Value error, ")
-    if not key:
-        return reason
-    if isinstance(error["input"], dict):
-        return f"{key}: {reason}"
-    # A value that may be of several types fails once for each of them.
-    reasons = dict.fromkeys(
-        one["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        for one in errors
-        if _location(one["loc"])[0] == path
-    )
-    return f"{key} is {error['input']!r}, allowed: {' or '.join(reasons)}"
-
-
-def _location(location: tuple[int | str, ...]) -> tuple[list[str], type[BaseModel]]:
-    """Split pydantic's location into the keys of params.yaml and the section that holds the last.
-
-    What follows the last key names the member of a union, which means nothing to a reader.
-    """
-    path: list[str] = []
-    section: type[BaseModel] = Params
-    inner: Any = Params
-    for part in location:
-        if inner is None:
-            break
-        section = inner
-        path.append(str(part))
-        field = section.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        inner = annotation if is_section else None
-    return path, section
-
-
-def _nearest(name: str, section: type[BaseModel]) -> str:
-    allowed = list(section.model_fields)
-    nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-    if nearest:
-        return f"did you mean {nearest[0]}?"
-    return f"allowed: {', '.join(allowed)}"
+def leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key, as DVC names it, and the value of all that is no section, in order."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value

@@ -22,8 +22,8 @@ import numpy as np
 from scipy.stats import t, ttest_ind
 from statsmodels.stats.multitest import multipletests
 
-from classifier.base.dotted import leaves
 from classifier.base.errors import UserError
+from classifier.base.params import leaves
 from classifier.base.wording import counted
 
 METRICS = "metrics/evaluate.json"

@@ -115,8 +115,9 @@ def _results(
             "memory (lower data.limits.pixels) or a damaged file (remove it) may be the reason"
         ) from error
     finally:
-        for future in futures:
-            future.cancel()  # or the pool would wait for them
+        # What waits is left undone. Cancelled from here, a future would make the pool's own thread
+        # stumble where it tells of a worker's death (Python 3.11).
+        pool.shutdown(cancel_futures=True)
 
 
 def cores() -> int:

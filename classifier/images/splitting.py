@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.base.cache import locked, locked_if_free
 from classifier.base.errors import UserError
-from classifier.base.locking import locked, locked_if_free
 from classifier.base.params import Params
 from classifier.base.splits import SPLITS, write_split
 from classifier.images import partition, quality

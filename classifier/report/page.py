@@ -18,9 +18,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from classifier.base.dotted import leaves
 from classifier.base.family import colour
 from classifier.base.files import write_text
+from classifier.base.params import leaves
 from classifier.base.wording import counted, decimals, percent, points
 from classifier.report import charts
 from classifier.report.findings import findings

@@ -3,23 +3,13 @@
 data/catalog/NAME.yaml describes one data set, data/catalog/weights.yaml all weights.
 """
 
-import difflib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import AfterValidator, Field, model_validator
 
+from classifier.base.checked import Section, load, nearest
 from classifier.base.errors import UserError
 
 
@@ -45,11 +35,7 @@ Text = Annotated[str, Field(min_length=1)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class RemoteFile(_Entry):
+class RemoteFile(Section):
     """A file to download: `urls` in the order of trial; `bytes` and sums where they are known."""
 
     name: Annotated[str, AfterValidator(_bare_name)]
@@ -59,7 +45,7 @@ class RemoteFile(_Entry):
     md5: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
 
 
-class Drawn(_Entry):
+class Drawn(Section):
     """Pictures that this project draws itself: `per_class` of each class, `size` pixels square."""
 
     per_class: Annotated[int, Field(ge=1, le=100_000)]
@@ -67,7 +53,7 @@ class Drawn(_Entry):
     seed: Annotated[int, Field(ge=0)]
 
 
-class Dataset(_Entry):
+class Dataset(Section):
     """A data set: a `file` to download or pictures to be `drawn`."""
 
     name: Text
@@ -85,20 +71,12 @@ class Dataset(_Entry):
         return self
 
 
-class Weights(_Entry):
+class Weights(Section):
     """Pre-trained weights."""
 
     file: RemoteFile
     terms: Text
     citation: Text
-
-
-_DATASET_KEYS = {
-    "": list(Dataset.model_fields),
-    "file": list(RemoteFile.model_fields),
-    "drawn": list(Drawn.model_fields),
-}
-_WEIGHTS_KEYS = {"": list(Weights.model_fields), "file": list(RemoteFile.model_fields)}
 
 
 def load_dataset(path: Path) -> Dataset:
@@ -108,11 +86,7 @@ def load_dataset(path: Path) -> Dataset:
         UserError: when the file cannot be read, is no YAML or does not describe a data set; one
             line with file, key, value and what is allowed.
     """
-    content = _read(path)
-    try:
-        return Dataset.model_validate(content)
-    except ValidationError as error:
-        raise UserError(_explain(path, error, _DATASET_KEYS)) from error
+    return load(path, Dataset)
 
 
 def load_weights(path: Path, name: str) -> Weights:
@@ -121,63 +95,7 @@ def load_weights(path: Path, name: str) -> Weights:
     Raises:
         UserError: as `load_dataset` does, and when `path` has no entry `name`.
     """
-    content = _read(path)
-    try:
-        entries = TypeAdapter(dict[str, Weights]).validate_python(content)
-    except ValidationError as error:
-        raise UserError(_explain(path, error, _WEIGHTS_KEYS)) from error
+    entries = load(path, dict[str, Weights])
     if name not in entries:
-        raise UserError(f"{path}: no weights {name!r}; {_known(name, list(entries))}")
+        raise UserError(f"{path}: no weights {name!r}; {nearest(name, list(entries))}")
     return entries[name]
-
-
-def _read(path: Path) -> Any:
-    try:
-        # The parser that DVC reads params.yaml with, so that values have the same types.
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "no valid YAML"
-        raise UserError(f"{path}{where}: {' '.join(problem.split())}") from error
-
-
-def _explain(path: Path, error: ValidationError, allowed: dict[str, list[str]]) -> str:
-    """The first thing wrong, in one line; `allowed`: the keys of each section."""
-    errors = error.errors(include_url=False)
-    # A misspelled key is also a missing one; its name is what helps.
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    keys = [str(key) for key in first["loc"]]
-    where = f"{path}: {'.'.join(keys)}" if keys else str(path)
-    value = _shown(first["input"])
-    match first["type"]:
-        case "missing":
-            problem = " is missing"
-        case "extra_forbidden":
-            section = keys[-2] if len(keys) > 1 and keys[-2] in allowed else ""
-            problem = f": unknown key; {_known(keys[-1], allowed[section])}"
-        case "model_type" | "dict_type":
-            problem = f" is {value}: must be a mapping of keys to values"
-        case "value_error" if first["loc"]:
-            problem = f" is {value}: must be {first['ctx']['error']}"
-        case "value_error":
-            problem = f": {first['ctx']['error']}"
-        case "string_pattern_mismatch":
-            problem = f" is {value}: must match {first['ctx']['pattern']}"
-        case _:
-            problem = f" is {value}: {first['msg'].removeprefix('Input ')}"
-    return where + problem
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _known(name: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(name, allowed, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(allowed)}"

@@ -18,10 +18,9 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from classifier.base.cache import project_root
+from classifier.base.cache import locked, project_root
 from classifier.base.errors import UserError
 from classifier.base.files import write_json
-from classifier.base.locking import locked
 from classifier.sources.catalog import RemoteFile
 
 CHUNK = 1 << 16  # bytes; so much is lost when a connection stalls

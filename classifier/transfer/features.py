@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from classifier.base.cache import cache_folder
+from classifier.base.cache import cache_folder, locked, locked_if_free
 from classifier.base.files import new_array, write_text
-from classifier.base.locking import locked, locked_if_free
 from classifier.base.splits import Split
 from classifier.training import augmentation as augmentation_module
 from classifier.training.augmentation import Augmentation, augment

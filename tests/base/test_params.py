@@ -11,9 +11,8 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from classifier.base.dotted import leaves
 from classifier.base.errors import UserError
-from classifier.base.params import Params, load_params
+from classifier.base.params import Params, leaves, load_params
 from tests.projects import NO_VARIABLES, ROOT, STAGES, recorded, recording, seconds_of_children
 
 COMMITTED = ROOT / "params.yaml"
@@ -92,19 +91,19 @@ def test_a_misspelled_name_is_put_right(tmp_path, leaf):
     wrong = leaf[:-1]  # the last letter forgotten
     right = leaf.rpartition(".")[2]
     message = told(tmp_path, {leaf: ..., wrong: 1})
-    assert message == f"{wrong} is not a parameter; did you mean {right}?"
+    assert message == f"{wrong}: unknown key; did you mean {right}?"
 
 
 def test_a_misspelled_section_is_put_right(tmp_path):
     message = told(tmp_path, {"trian": committed()["train"], "train": ...})
-    assert message == "trian is not a parameter; did you mean train?"
+    assert message == "trian: unknown key; did you mean train?"
 
 
 def test_an_unknown_name_that_is_like_none_is_answered_with_all(tmp_path):
     message = told(tmp_path, {"data.xyz": 1})
-    assert message == "data.xyz is not a parameter; allowed: source, image_size, resize, limits"
+    assert message == "data.xyz: unknown key; known are source, image_size, resize, limits"
     message = told(tmp_path, {"data.limits.qqq": 1})
-    assert message.startswith("data.limits.qqq is not a parameter; allowed: files, file_bytes")
+    assert message.startswith("data.limits.qqq: unknown key; known are files, file_bytes")
 
 
 @pytest.mark.parametrize(
@@ -183,12 +182,12 @@ def test_a_value_in_the_place_of_a_section_is_named(tmp_path, value):
 def test_a_key_that_is_no_text_is_named(tmp_path):
     path = written(tmp_path, {})
     path.write_text(f"{path.read_text(encoding='utf-8')}7: 2\n", encoding="utf-8")
-    assert told_of(path).startswith("7 is")
+    assert told_of(path).startswith("7: unknown key")
 
 
 def test_the_unknown_key_is_told_before_other_faults(tmp_path):
     message = told(tmp_path, {"seed": "x", "train.epoch": 3, "train.epochs": ...})
-    assert message == "train.epoch is not a parameter; did you mean epochs?"
+    assert message == "train.epoch: unknown key; did you mean epochs?"
 
 
 def test_no_picture_may_be_numbered_into_two_splits(tmp_path):
@@ -245,13 +244,13 @@ def test_numbers_are_read_as_dvc_reads_them(tmp_path, number):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "holds no parameters"),
-        (b"- 1\n- 2\n", "holds no parameters"),
-        (b"seed: [1\n", "is not YAML"),
-        (b"seed: 1\n\t- x\n", "is not YAML"),
+        (b"", "allowed: a mapping of keys to values"),
+        (b"- 1\n- 2\n", "allowed: a mapping of keys to values"),
+        (b"seed: [1\n", "not YAML: "),
+        (b"seed: 1\n\t- x\n", "not YAML: "),
         (b"seed: 1\nseed: 2\n", 'duplicate key "seed"'),
-        (b"seed: !!python/object:os.system x\n", "is not YAML"),
-        (b"\x00", "is not YAML"),
+        (b"seed: !!python/object:os.system x\n", "not YAML: "),
+        (b"\x00", "not YAML: "),
     ],
 )
 def test_what_is_no_parameter_file_is_told_in_one_line(tmp_path, content, words):
@@ -307,7 +306,7 @@ def test_a_wrong_parameter_ends_in_one_line_and_soon(tmp_path, module, soon):
     here.mkdir()
     for changes, words in (
         ({"train.epochs": "many"}, "train.epochs is 'many', allowed: a valid integer"),
-        ({"train.epoch": 3}, "train.epoch is not a parameter; did you mean epochs?"),
+        ({"train.epoch": 3}, "train.epoch: unknown key; did you mean epochs?"),
         ({"evaluate.threshold": 7}, "evaluate.threshold is 7, allowed: a number between 0 and 1"),
     ):
         written(here, changes)

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +19,15 @@ import pytest
 
 from classifier.base.errors import UserError
 from classifier.images.decode import Picture, decode
-from classifier.images.scan import AT_ONCE, Rejected, cores, scan, write_rejected
+from classifier.images.scan import (
+    AT_ONCE,
+    Rejected,
+    _results,
+    _start_worker,
+    cores,
+    scan,
+    write_rejected,
+)
 from tests.noise import png
 from tests.projects import ROOT
 
@@ -264,6 +274,32 @@ def test_ctrl_c_ends_a_scan_at_once_and_without_a_trace(tmp_path, members, lots)
     assert started.communicate(timeout=60)[0] == "interrupted\n"
     assert started.returncode == 130
     assert not still_there(workers, 20)
+
+
+def short_work(lot):
+    time.sleep(0.02)
+    return [lot]
+
+
+def test_a_worker_that_dies_while_a_scan_is_given_up_makes_no_trace(monkeypatch):
+    traces = []
+    monkeypatch.setattr(threading, "excepthook", traces.append)
+    cancel = Future.cancel
+    with ProcessPoolExecutor(2, initializer=_start_worker) as pool:
+
+        def kill_all_after(future):
+            cancelled = cancel(future)
+            for worker in list(pool._processes.values()) if cancelled else ():
+                worker.kill()
+                worker.join()
+            return cancelled
+
+        results = _results(pool, short_work, [[(0, "a.png")]] * 100)
+        next(results)
+        monkeypatch.setattr(Future, "cancel", kill_all_after)
+        results.close()
+        time.sleep(0.1)
+    assert not traces
 
 
 def test_workers_do_not_outlive_a_scan_that_was_killed(tmp_path, members):

@@ -121,22 +121,22 @@ def test_a_file_of_a_few_lines_is_enough(tmp_path):
         ("terms: Mine.\n", "", ": terms is missing"),
         ("terms:", "terms: Mine.\nlicence:", ": licence: unknown key; known are name, desc"),
         ("  bytes:", "  md5sum: x\n  bytes:", ": file.md5sum: unknown key; did you mean md5?"),
-        ("bytes: 1000", "bytes: '1000'", ": file.bytes is '1000': should be a valid integer"),
-        ("bytes: 1000", "bytes: 1e3", ": file.bytes is 1000.0: should be a valid integer"),
-        ("bytes: 1000", "bytes: 0", ": file.bytes is 0: should be greater than 0"),
-        ('"0000', '"XYZ0', "must match ^[0-9a-f]{64}$"),
+        ("bytes: 1000", "bytes: '1000'", ": file.bytes is '1000', allowed: a valid integer"),
+        ("bytes: 1000", "bytes: 1e3", ": file.bytes is 1000.0, allowed: a valid integer"),
+        ("bytes: 1000", "bytes: 0", ": file.bytes is 0, allowed: greater than 0"),
+        ('"0000', '"XYZ0', "allowed: match pattern '^[0-9a-f]{64}$'"),
         ("https://example", "ftp://example", ": file.urls.0 is 'ftp://"),
         ("https://example.org/mine.zip", "file:///etc/passwd", "http:// or https:// address"),
         ("https://example.org/mine.zip", "https:///mine.zip", "http:// or https:// address"),
         ("https://example.org/mine.zip", "http://[", "http:// or https:// address"),
-        ("name: mine.zip", "name: ../mine.zip", ": file.name is '../mine.zip': must be a file"),
-        ("name: mine.zip", "name: /mine.zip", "must be a file name without folders"),
-        ("name: mine.zip", "name: ..", "must be a file name without folders"),
-        ("name: mine.zip", 'name: "a\\0b"', "must be a file name without folders"),
+        ("name: mine.zip", "name: ../mine.zip", ": file.name is '../mine.zip', allowed: a file"),
+        ("name: mine.zip", "name: /mine.zip", "allowed: a file name without folders"),
+        ("name: mine.zip", "name: ..", "allowed: a file name without folders"),
+        ("name: mine.zip", 'name: "a\\0b"', "allowed: a file name without folders"),
         ("name: mine\n", "name: ''\n", ": name is ''"),
         ("terms:", "drawn: {per_class: 1, size: 32, seed: 0}\nterms:", ": one of file and drawn"),
         ("name: mine\n", "name: mine\nname: yours\n", "duplicate key"),
-        ("name: mine\n", "name: [mine\n", ", line "),
+        ("name: mine\n", "name: [mine\n", "line 2"),
     ],
 )
 def test_a_mistake_is_named_with_its_key_value_and_what_is_allowed(tmp_path, old, new, says):
@@ -151,7 +151,7 @@ def test_a_data_set_is_either_downloaded_or_drawn(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "- a\n", "just words\n"])
 def test_what_is_no_mapping_is_refused(tmp_path, content):
-    assert "must be a mapping" in complaint(written(tmp_path, content))
+    assert "allowed: a mapping" in complaint(written(tmp_path, content))
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):

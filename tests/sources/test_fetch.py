@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from classifier.base import locking
+from classifier.base import cache as caching
 from classifier.base.errors import UserError
 from classifier.sources import fetch as fetching
 from classifier.sources.catalog import RemoteFile
@@ -474,7 +474,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(server, tmp_path):
 
 def test_a_read_only_folder_is_one_line(server, folder, monkeypatch):
     answers(server, Answer(BODY))
-    monkeypatch.setattr(locking, "FileLock", _Unlockable)
+    monkeypatch.setattr(caching, "FileLock", _Unlockable)
     with pytest.raises(UserError, match=r"cannot write .*: Read-only file system$"):
         quick(remote(server), folder)
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from classifier.base.locking import locked
+from classifier.base.cache import locked
 from classifier.base.splits import Split
 from classifier.training.augmentation import Augmentation
 from classifier.transfer import features
