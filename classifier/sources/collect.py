@@ -11,8 +11,16 @@ from classifier.sources.dataset import Labelled, write_images, write_index
 from classifier.sources.layouts import detect
 from classifier.sources.members import Limits, Skipped, Unreadable, open_members
 
+NOTES_SHOWN = 10
 
-def collect(source: Path, folder: Path, limits: Limits, facts: dict[str, Any]) -> None:
+
+def collect(
+    source: Path,
+    folder: Path,
+    limits: Limits,
+    facts: dict[str, Any],
+    classes: str | None = None,
+) -> None:
     """Recognise a source's labelled pictures and write images.zip, images.csv and dataset.json.
 
     Args:
@@ -20,12 +28,13 @@ def collect(source: Path, folder: Path, limits: Limits, facts: dict[str, Any]) -
         folder: where to write.
         limits: on what is taken from the source.
         facts: of the data set, to be recorded.
+        classes: a pattern of the class folders' paths; None: the layout is recognised.
 
     Raises:
         UserError: the source cannot be read, or no layout of labels is recognised in it.
     """
     with open_members(source, limits, folder) as members:
-        found = detect(members.paths, members.read)
+        found = detect(members.paths, members.read, members.lost, classes)
         unreadable: list[Skipped] = []
 
         def pictures() -> Iterable[tuple[str, bytes]]:
@@ -41,7 +50,7 @@ def collect(source: Path, folder: Path, limits: Limits, facts: dict[str, Any]) -
             folder,
             [one for one in found.pictures if one.path not in lost],
             [*members.skipped, *found.skipped, *unreadable],
-            facts | {"layout": found.layout},
+            facts | {"layout": found.layout} | ({"notes": found.notes} if found.notes else {}),
         )
 
 
@@ -77,5 +86,10 @@ def _record(
     )
     by_class = ", ".join(f"{count:,} {label}" for label, count in sorted(counts.items()))
     print(f"{facts['name']}: {facts['layout']}; {len(pictures):,} pictures: {by_class}")
+    notes = facts.get("notes", [])
+    for note in notes[:NOTES_SHOWN]:
+        print(f"note: {note}")
+    if len(notes) > NOTES_SHOWN:
+        print(f"note: {len(notes) - NOTES_SHOWN:,} more in data/raw/dataset.json")
     if skipped:
         print(f"{len(skipped):,} left out; data/splits/rejected.csv says why")

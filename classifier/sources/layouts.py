@@ -1,59 +1,68 @@
 """How a source's files are laid out, and which label and part each picture has by that.
 
-Layouts, the first that fits wins:
+A table of labels (tables.py) goes before all else. Without one, LAYOUTS are tried in turn: at the
+top and, where only one folder holds pictures, inside that folder. A layout is a function of a
+folder: it returns what it reads there, or None where it does not fit. Folders that are no classes
+would fit a folder per class all too well; REFUSALS are what is known of them.
 
-1. a CSV at the top with path and label columns, and optionally one that names the part;
-2. train, validation and test folders of class folders;
-3. train, validation and test folders of files named `label.N.jpg`;
-4. one folder per class, however deep its files lie;
-5. files named `label.N.jpg` in one folder.
-
-2 to 5 are looked for at the top and, where only one folder holds pictures, inside that folder. A
-part that stands alone is no split: its pictures have no part. Pictures are not opened here;
+A part that stands alone is no split: its pictures have no part. Pictures are not opened here;
 whatever lies in a class folder counts as one, and the split stage rejects what cannot be decoded.
 """
 
-import csv
 import io
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from classifier.base.errors import UserError
+from classifier.sources import tables
 from classifier.sources.dataset import Labelled
-from classifier.sources.members import Skipped, Unreadable, safe_path
+from classifier.sources.members import Skipped, Unreadable
+from classifier.sources.naming import (
+    FILLERS,
+    PARTS,
+    is_unlabelled,
+    joined,
+    named_as_picture,
+    part_of,
+    some,
+    words,
+)
 
 ALLOWED = (
-    "one folder per class, train/validation/test folders of those, files named label.N.jpg, "
-    "or a CSV at the top with path and label columns; two classes or more"
+    "one folder per class, train/validation/test folders of those, files named label.N.jpg or "
+    "label_N.jpg, or a CSV at the top with path and label columns; two classes or more"
 )
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
+WAY_ON = (
+    "let data.source name the folder that holds the class folders, data.classes the class folders "
+    "themselves, such as {pattern}, or put a labels.csv with path and label columns beside them"
+)
 # Folders that projects keep beside their data: no data where two other folders hold pictures, or
 # one holds folders of classes.
 BESIDE = frozenset({"example", "examples", "sample", "samples", "doc", "docs", "assets"})
-PICTURES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff"}
-    | {".ppm", ".pgm", ".avif", ".heic"}
+# A folder of pictures beside which others are never classes, ...
+WHOLES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+# ... those that are none beside whatever, ...
+ANNOTATIONS = frozenset(
+    {"annotation", "annotations", "trimap", "trimaps", "segmentation", "segmentations"}
+    | {"ground_truth", "groundtruth", "gt", "bounding_boxes", "bboxes"}
 )
-PATH_COLUMNS = (
-    *("path", "filepath", "file_path", "image_path"),
-    *("filename", "file_name", "image_name", "file", "image", "img"),
+# ... and those that are none beside one of these. Masks alone are worn, too.
+MASKS = frozenset({"mask", "masks"})
+MASKED = frozenset({"photos", "photo", "pictures", "originals", "original", "input", "inputs"})
+# Words of names that count the pieces in which a data set is stored.
+PIECES = frozenset({"part", "batch", "chunk", "shard", "fold", "folder", "volume", "vol", "disk"})
+# What cameras, telephones and programs write before a picture's number.
+CAMERAS = frozenset(
+    {"img", "image", "dsc", "dscn", "dscf", "dcim", "pict", "pic", "pxl", "mvimg", "p", "photo"}
+    | {"picture", "scan", "screenshot", "frame", "snapshot", "unnamed", "download", "file", "vid"}
 )
-LABEL_COLUMNS = ("label", "class", "class_name", "category", "target")
-PART_COLUMNS = ("part", "split", "set", "subset", "partition")
 NUMBERED = re.compile(r"(?P<label>.+)\.\d+\.[A-Za-z0-9]+")
+COUNTED = re.compile(r"(?P<label>.*[^\W\d_].*?)[_ -]\(?\d+\)?\.[A-Za-z0-9]+")
 
 
 @dataclass(frozen=True)
@@ -63,265 +72,447 @@ class Source:
     layout: str
     pictures: list[Labelled]  # sorted by path
     skipped: list[Skipped]  # sorted by path
+    notes: list[str] = field(default_factory=list)  # a line each: what may have been a class
 
 
 @dataclass(frozen=True)
-class _Tree:
-    """A folder of the source, as lists of paths relative to it."""
+class Folder:
+    """A folder of the source."""
 
-    files: list[str]  # directly in it
-    folders: dict[str, list[str]]  # of each folder that holds pictures: all paths below it
-    beside: list[str]  # folders that hold pictures too, but no data
+    root: str  # its path in the source with a slash, empty for the top
+    paths: list[str]  # of all files below it, relative to it
+    is_picture: Callable[[str], bool]  # of a file's path in the source, by its name
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Pictures directly in it."""
+        return [path for path in self.paths if "/" not in path and self.is_picture(path)]
+
+    @cached_property
+    def folders(self) -> dict[str, "Folder"]:
+        """Folders in it that hold pictures, however deep, by name."""
+        inside: dict[str, list[str]] = {}
+        for path in self.paths:
+            top, slash, rest = path.partition("/")
+            if slash:
+                inside.setdefault(top, []).append(rest)
+        found = {
+            top: Folder(f"{self.root}{top}/", paths, self.is_picture)
+            for top, paths in inside.items()
+        }
+        return {
+            top: folder
+            for top, folder in found.items()
+            if any(self.is_picture(folder.root + path) for path in folder.paths)
+        }
+
+    def without(self, names: Iterable[str]) -> "Folder":
+        prefixes = tuple(f"{name}/" for name in names)
+        return replace(self, paths=[path for path in self.paths if not path.startswith(prefixes)])
+
+    def pictures(self, label: str, part: str = "") -> list[Labelled]:
+        """All files below it, as pictures of one class."""
+        return [Labelled(self.root + path, label, part) for path in self.paths]
 
 
-def detect(paths: Sequence[str], read: Callable[[str], bytes]) -> Source:
-    """Recognise the layout of `paths` (relative, POSIX); `read` is asked for CSV files only.
+@dataclass(frozen=True)
+class Found:
+    """What a layout reads."""
+
+    words: str
+    pictures: list[Labelled]
+    roots: list[str] = field(default_factory=list)  # folders whose folders are the classes
+    notes: list[str] = field(default_factory=list)
+    aside: dict[str, str] = field(default_factory=dict)  # folders that are no data, and why
+
+
+def detect(
+    paths: Sequence[str],
+    read: Callable[[str], bytes],
+    lost: Mapping[str, str] | None = None,
+    pattern: str | None = None,
+) -> Source:
+    """Recognise the layout of a source.
+
+    Args:
+        paths: of its files, relative, POSIX.
+        read: is asked for tables, and for files without an ending whose folder has no pictures.
+        lost: what the source holds besides, as in `Members`.
+        pattern: data.classes; without one the layout is recognised.
 
     Raises:
         UserError: no layout fits, there are fewer than two classes, classes differ only in case,
-            or a CSV contradicts itself.
+            folders are no classes, or a table does not fit or contradicts itself.
     """
-    paths = sorted(paths)
-    source = _listed(paths, read) or _by_names(paths)
-    if source is None:
-        raise UserError(f"no layout recognised: found {_found(paths)}; allowed: {ALLOWED}")
-    _check_classes(source)
-    return _without_a_lone_part(source)
+    paths, lost = sorted(paths), lost or {}
+    top = Folder("", paths, _picture_test(paths, read))
+    found = _by_pattern(top, pattern) if pattern else _by_table_or_names(top, read)
+    if found is None:
+        raise UserError(f"no layout recognised: found {_found(paths, lost)}; allowed: {ALLOWED}")
+    if isinstance(found, Found):
+        pictures = sorted(found.pictures, key=lambda picture: picture.path)
+        notes = [f"{path} {why}" for path, why in found.aside.items()]
+        notes += [*found.notes, *_lost_classes(found, paths, lost)]
+        found = Source(found.words, pictures, _strays(paths, pictures, found.aside), notes)
+    _check_classes(found, lost)
+    return _without_a_lone_part(found)
 
 
-def _by_names(paths: Sequence[str]) -> Source | None:
-    root = ""
-    beside: list[str] = []
+def _by_table_or_names(top: Folder, read: Callable[[str], bytes]) -> Source | Found | None:
+    listed = tables.find(top.paths, list(_whole_folders(top)), read)
+    if listed.labels:
+        labels = listed.labels
+        return Source(labels.words, labels.pictures, labels.skipped, labels.notes)
+    if listed.claim:
+        raise UserError(listed.claim)
+    try:
+        found = _by_names(top)
+    except UserError:
+        if listed.misfit:
+            raise UserError(listed.misfit) from None
+        raise
+    if found is None and listed.misfit:
+        raise UserError(listed.misfit)
+    return found
+
+
+def _whole_folders(folder: Folder) -> Iterable[str]:
+    """The folders that a data set's tables may lie in: the top, and each that holds it whole."""
     while True:
-        tree = _tree(paths, root)
-        beside += [f"{root}{top}/" for top in tree.beside]
-        for layout in (_parts_of_classes, _parts_of_numbered, _classes, _numbered):
-            if found := layout(tree):
-                words, labelled = found
-                pictures = [replace(one, path=root + one.path) for one in labelled]
-                pictures.sort(key=lambda one: one.path)
-                return Source(words, pictures, _strays(paths, pictures, beside))
-        if len(tree.folders) != 1:
-            return None
-        root += f"{next(iter(tree.folders))}/"
+        yield folder.root
+        if len(folder.folders) != 1:
+            return
+        (folder,) = folder.folders.values()
 
 
-def _tree(paths: Sequence[str], root: str) -> _Tree:
-    below = [path.removeprefix(root) for path in paths if path.startswith(root)]
-    # Names without a picture's ending count where nothing in the source has one.
-    anything = not any(map(_named_as_picture, paths))
-    folders: dict[str, list[str]] = {}
-    for path in below:
-        top, slash, rest = path.partition("/")
-        if slash:
-            folders.setdefault(top, []).append(rest)
-    with_pictures = {
-        top: inside
-        for top, inside in folders.items()
-        if anything or any(map(_named_as_picture, inside))
-    }
-    files = [path for path in below if "/" not in path and (anything or _named_as_picture(path))]
-    data = _without_folders_beside(with_pictures)
-    return _Tree(files, data, [top for top in with_pictures if top not in data])
-
-
-def _without_folders_beside(folders: dict[str, list[str]]) -> dict[str, list[str]]:
-    data = {top: inside for top, inside in folders.items() if top.casefold() not in BESIDE}
-    if len(data) != 1:
-        return data or folders
-    # One folder of classes beside Examples/, not a class beside a class named Samples.
-    (inside,) = data.values()
-    deeper = {path.partition("/")[0] for path in inside if "/" in path}
-    return data if len(deeper) > 1 else folders
-
-
-def _part_folders(tree: _Tree) -> dict[str, list[str]]:
-    """Those named as a part, in the order of PARTS."""
-    order = list(PARTS)
-    tops = [top for top in tree.folders if top.casefold() in PARTS]
-    return {top: tree.folders[top] for top in sorted(tops, key=lambda t: order.index(t.casefold()))}
-
-
-def _parts_of_classes(tree: _Tree) -> tuple[str, list[Labelled]] | None:
-    parts = _part_folders(tree)
-    of_classes = [top for top, inside in parts.items() if any("/" in path for path in inside)]
-    others = len(tree.folders) - len(parts)
-    # A class may be named train; two parts that hold folders are no classes.
-    if len(parts) < 2 or not of_classes or (others and len(of_classes) < 2):
-        return None
-    return f"{_joined(of_classes)} folders of one folder per class", [
-        Labelled(f"{top}/{path}", path.partition("/")[0], PARTS[top.casefold()])
-        for top in of_classes
-        for path in parts[top]
-        if "/" in path
-    ]
-
-
-def _parts_of_numbered(tree: _Tree) -> tuple[str, list[Labelled]] | None:
-    parts = {
-        top: inside
-        for top, inside in _part_folders(tree).items()
-        if not any("/" in path for path in inside) and any(map(NUMBERED.fullmatch, inside))
-    }
-    pictures = [
-        Labelled(f"{top}/{path}", match["label"], PARTS[top.casefold()])
-        for top, inside in parts.items()
-        for path in inside
-        if (match := NUMBERED.fullmatch(path))
-    ]
-    if len({one.label for one in pictures}) < 2:
-        return None
-    return f"{_joined(list(parts))} folders of files named label.N", pictures
-
-
-def _classes(tree: _Tree) -> tuple[str, list[Labelled]] | None:
-    if len(tree.folders) < 2:
-        return None
-    return "one folder per class", [
-        Labelled(f"{top}/{path}", top, "")
-        for top, inside in tree.folders.items()
-        for path in inside
-    ]
-
-
-def _numbered(tree: _Tree) -> tuple[str, list[Labelled]] | None:
-    matches = [(path, NUMBERED.fullmatch(path)) for path in tree.files]
-    pictures = [Labelled(path, match["label"], "") for path, match in matches if match]
-    if len({one.label for one in pictures}) < 2:
-        return None
-    return "files named label.N", pictures
-
-
-def _listed(paths: Sequence[str], read: Callable[[str], bytes]) -> Source | None:
-    tables = {}
+def _picture_test(paths: Sequence[str], read: Callable[[str], bytes]) -> Callable[[str], bool]:
+    """Whether a path counts as a picture's, by its ending if any in the source has one."""
+    if not any(map(named_as_picture, paths)):
+        return lambda path: True
+    with_pictures = {str(PurePosixPath(path).parent) for path in paths if named_as_picture(path)}
+    bare: dict[str, list[str]] = {}
     for path in paths:
-        if "/" not in path and path.lower().endswith(".csv"):
-            rows = _rows(path, read)
-            if rows:
-                tables[path] = rows
-    if len(tables) > 1:
-        raise UserError(
-            f"{_joined(list(tables))} all have path and label columns: leave one of them"
-        )
-    return next((_labelled_by(name, rows, paths) for name, rows in tables.items()), None)
+        parent = str(PurePosixPath(path).parent)
+        if parent != "." and parent not in with_pictures and not PurePosixPath(path).suffix:
+            bare.setdefault(parent, []).append(path)
+    seen = {parent for parent, files in bare.items() if _any_is_picture(files[:3], read)}
+    return lambda path: named_as_picture(path) or str(PurePosixPath(path).parent) in seen
 
 
-@dataclass(frozen=True)
-class _Row:
-    line: int
-    path: str
-    label: str
-    part: str
+def _any_is_picture(paths: list[str], read: Callable[[str], bytes]) -> bool:
+    from PIL import Image
 
-
-def _rows(name: str, read: Callable[[str], bytes]) -> list[_Row]:
-    """The rows of a CSV with path and label columns; none where it is some other table."""
-    try:
-        text = read(name).decode("utf-8-sig", "surrogateescape")
-    except Unreadable as error:
-        raise UserError(f"{name} cannot be read: {error}") from error
-    header = text.partition("\n")[0]
-    # Spreadsheets write semicolons wherever the comma is the decimal mark.
-    for delimiter in ",;\t":
-        columns = [_column(cell) for cell in header.rstrip("\r").split(delimiter)]
-        path, label, part = (
-            next((columns.index(known) for known in wanted if known in columns), None)
-            for wanted in (PATH_COLUMNS, LABEL_COLUMNS, PART_COLUMNS)
-        )
-        if path is not None and label is not None:
-            return _cells(name, text, delimiter, (path, label, part))
-    return []
-
-
-def _column(cell: str) -> str:
-    return cell.strip().strip('"').strip().lower().replace(" ", "_")
-
-
-def _cells(
-    name: str, text: str, delimiter: str, columns: tuple[int, int, int | None]
-) -> list[_Row]:
-    if any("\udc80" <= one <= "\udcff" for one in text):
-        raise UserError(f"{name} is not UTF-8: save it as such, or move it away")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows = []
-    try:
-        next(reader)
-        for cells in reader:
-            if any(cells):
-                path, label, part = (
-                    "" if at is None or at >= len(cells) else cells[at].strip() for at in columns
-                )
-                rows.append(_Row(reader.line_num, path, label, part))
-    except csv.Error as error:
-        raise UserError(f"{name}, line {reader.line_num}: {error}") from error
-    if not rows:
-        raise UserError(f"{name} has path and label columns, but no rows")
-    return rows
-
-
-def _labelled_by(name: str, rows: list[_Row], paths: Sequence[str]) -> Source:
-    there = set(paths)
-    any_part = any(row.part for row in rows)
-    pictures: dict[str, Labelled] = {}
-    skipped = []
-    for row in rows:
+    for path in paths:
         try:
-            picture = _picture(row, there, any_part)
-        except Unreadable as error:
-            skipped.append(Skipped(f"{name}, line {row.line}", str(error)))
+            content = read(path)
+            with Image.open(io.BytesIO(content)):
+                return True
+        except (Unreadable, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
-        before = pictures.setdefault(picture.path, picture)
-        if before != picture:
-            what = "labels" if before.label != picture.label else "parts"
-            raise UserError(
-                f"{name}, line {row.line}: {picture.path} is listed before with another of the "
-                f"two {what} {_values(before, picture, what)}; a picture has one"
-            )
-    reason = f"not listed in {name}"
-    skipped += [Skipped(path, reason) for path in paths if path not in pictures and path != name]
-    return Source(
-        f"{name} with path and label columns",
-        [pictures[path] for path in sorted(pictures)],
-        sorted(skipped, key=lambda one: one.path),
+    return False
+
+
+def _by_names(folder: Folder) -> Found | None:
+    aside: dict[str, str] = {}
+    while True:
+        beside = _beside(folder)
+        aside |= {f"{folder.root}{top}/": reason for top, reason in beside.items()}
+        folder = folder.without(beside)
+        for layout in LAYOUTS:
+            if found := layout(folder):
+                return replace(found, aside=aside)
+        if len(folder.folders) != 1:
+            return None
+        (folder,) = folder.folders.values()
+
+
+def _beside(folder: Folder) -> dict[str, str]:
+    """Folders that are no data, with the reason."""
+    unlabelled = [top for top in folder.folders if is_unlabelled(top)]
+    labelled = [top for top in folder.folders if top not in unlabelled]
+    found = dict.fromkeys(unlabelled, "counts as unlabelled: rename it if it is a class")
+    if not labelled:
+        return {}
+    beside = [top for top in labelled if top.casefold() in BESIDE]
+    data = [top for top in labelled if top not in beside]
+    # One folder of classes beside Examples/, not a class beside a class named Samples.
+    if len(data) > 1 or (len(data) == 1 and len(folder.folders[data[0]].folders) > 1):
+        found |= dict.fromkeys(beside, "counts as beside the data: rename it if it is a class")
+    return found
+
+
+def _by_pattern(top: Folder, pattern: str) -> Found:
+    wanted = pattern.strip("/").split("/")
+    pictures, roots = [], set()
+    for path in top.paths:
+        parts = path.split("/")
+        if len(parts) > len(wanted) and all(map(fnmatchcase, parts, wanted)):
+            *above, label = parts[: len(wanted)]
+            part = next((part for part, _ in map(part_of, reversed(above)) if part), "")
+            pictures.append(Labelled(path, label, part))
+            roots.add("/".join([*above, ""]))
+    if not pictures:
+        raise UserError(f"data.classes is {pattern!r}: no such folder; {_found(top.paths, {})}")
+    return Found(f"folders {pattern} as classes", pictures, sorted(roots))
+
+
+def _parts_of_classes(folder: Folder) -> Found | None:
+    """train/cats/, train/dogs/, test/cats/, test/dogs/."""
+    parts = _part_folders(folder)
+    trees = {top: _unwrapped(folder.folders[top]) for top in parts}
+    of_classes = [top for top, tree in trees.items() if tree.folders]
+    others = [top for top in folder.folders if top not in parts]
+    # A class may be named train; two parts that hold folders are no classes.
+    if not of_classes or (others and len(of_classes) < 2 and len(trees[of_classes[0]].folders) < 2):
+        return None
+    for top in of_classes:
+        _refuse_no_classes(trees[top])
+    classes = {label for top in of_classes for label in trees[top].folders}
+    return Found(
+        f"{joined(of_classes)} folders of one folder per class",
+        [
+            Labelled(trees[top].root + path, path.partition("/")[0], parts[top])
+            for top in of_classes
+            for path in trees[top].paths
+            if "/" in path and path.partition("/")[0] in classes
+        ],
+        [folder.root, *(trees[top].root for top in of_classes)],
+        [
+            f"{folder.root}{top}/ counts as unlabelled: it has no folder per class"
+            for top in parts
+            if top not in of_classes
+        ]
+        + [f"{folder.root}{top}/ counts as no part of the data" for top in others],
     )
 
 
-def _picture(row: _Row, there: set[str], any_part: bool) -> Labelled:
-    path = safe_path(row.path)
-    label = unicodedata.normalize("NFC", row.label)
-    if path not in there:
-        raise Unreadable(f"names {path or 'nothing'}, which is not in the source")
-    if not label or not label.isprintable():
-        raise Unreadable(f"{path} has no label that can be printed")
-    part = PARTS.get(row.part.casefold(), "")
-    if any_part and not part:
-        raise Unreadable(f"{path} is of part {row.part!r}, which is not train, validation or test")
-    return Labelled(path, label, part)
+def _part_folders(folder: Folder) -> dict[str, str]:
+    """The folders named as parts of one whole, in the order of PARTS, and their parts."""
+    groups = [group for group in _named_as_parts(folder) if len(set(group.values())) > 1]
+    return groups[0] if len(groups) == 1 else {}
 
 
-def _values(one: Labelled, other: Labelled, what: str) -> str:
-    if what == "labels":
-        return f"{one.label} and {other.label}"
-    return f"{one.part} and {other.part}"
+def _named_as_parts(folder: Folder) -> list[dict[str, str]]:
+    """Folders named as parts, with the part: those together whose names say the same besides."""
+    order = list(PARTS.values())
+    groups: dict[tuple[str, ...], dict[str, str]] = {}
+    named = [(order.index(part_of(top)[0]), top) for top in folder.folders if part_of(top)[0]]
+    for _, top in sorted(named):
+        part, rest = part_of(top)
+        groups.setdefault(rest, {})[top] = part
+    return list(groups.values())
 
 
-def _strays(paths: Iterable[str], pictures: list[Labelled], beside: Iterable[str]) -> list[Skipped]:
-    taken = {one.path for one in pictures}
+def _unwrapped(folder: Folder) -> Folder:
+    """Into train/train/ and train/images/, as deep as they go."""
+    while not folder.files and len(folder.folders) == 1:
+        ((name, inner),) = folder.folders.items()
+        if not part_of(name)[0] and not FILLERS.issuperset(words(name) or ["?"]):
+            break
+        folder = inner
+    return folder
+
+
+def _parts_of_named(folder: Folder) -> Found | None:
+    """train/cat.1.jpg, train/dog.1.jpg, test/cat.2.jpg, test/dog.2.jpg."""
+    parts = {top: part for group in _named_as_parts(folder) for top, part in group.items()}
+    trees = {top: _unwrapped(folder.folders[top]) for top in parts}
+    flat = {top: tree for top, tree in trees.items() if not tree.folders}
+    for named, how in ((_by_dot, "label.N"), (_by_count, "label_N")):
+        found = {top: named(tree, parts[top]) for top, tree in flat.items()}
+        pictures = [picture for one in found.values() for picture in one]
+        if len({picture.label for picture in pictures}) > 1:
+            tops = [top for top, one in found.items() if one]
+            return Found(f"{joined(tops)} folders of files named {how}", pictures)
+    return None
+
+
+def _classes_of_parts(folder: Folder) -> Found | None:
+    """cats/train/, cats/test/, dogs/train/, dogs/test/."""
+    kinds = set()
+    for inside in folder.folders.values():
+        parts = [part_of(name) for name in inside.folders]
+        deeper = any(part.folders for part in inside.folders.values())
+        if inside.files or deeper or any(rest or not part for part, rest in parts):
+            return None
+        kinds |= {part for part, _ in parts}
+    if len(folder.folders) < 2 or len(kinds) < 2 or _images_and_annotations(folder):
+        return None
+    return Found(
+        f"one folder per class of {joined(sorted(kinds, key=list(PARTS.values()).index))} folders",
+        [
+            picture
+            for label, inside in folder.folders.items()
+            for name, part in inside.folders.items()
+            for picture in part.pictures(label, part_of(name)[0])
+        ],
+        [folder.root],
+    )
+
+
+def _classes(folder: Folder) -> Found | None:
+    """cats/, dogs/, however deep their files lie."""
+    if len(folder.folders) < 2:
+        return None
+    _refuse_no_classes(folder)
+    pictures = [
+        picture for top, inside in folder.folders.items() for picture in inside.pictures(top)
+    ]
+    return Found("one folder per class", pictures, [folder.root])
+
+
+def _named(folder: Folder) -> Found | None:
+    """cat.1.jpg, dog.1.jpg, or Abyssinian_1.jpg, beagle_1.jpg."""
+    for named, how in ((_by_dot, "label.N"), (_by_count, "label_N")):
+        pictures = named(folder)
+        if len({picture.label for picture in pictures}) > 1:
+            return Found(f"files named {how}", pictures)
+    return None
+
+
+def _by_dot(folder: Folder, part: str = "") -> list[Labelled]:
+    matches = [(path, NUMBERED.fullmatch(path)) for path in folder.files]
+    return [Labelled(folder.root + path, m["label"], part) for path, m in matches if m]
+
+
+def _by_count(folder: Folder, part: str = "") -> list[Labelled]:
+    # One name that does not fit, or a camera's, and the others tell no label either.
+    matches = [(path, COUNTED.fullmatch(path)) for path in folder.files]
+    labels = [m["label"] if m else "" for _, m in matches]
+    if any(CAMERAS.issuperset(words(label)) for label in labels):
+        return []
+    return [
+        Labelled(folder.root + path, label, part)
+        for (path, _), label in zip(matches, labels, strict=True)
+    ]
+
+
+LAYOUTS = (_parts_of_classes, _parts_of_named, _classes_of_parts, _classes, _named)
+
+
+def _refuse_no_classes(folder: Folder) -> None:
+    for refusal in REFUSALS:
+        if why := refusal(folder):
+            raise UserError(f"{why}: {WAY_ON.format(pattern=_example(folder))}")
+
+
+def _example(folder: Folder) -> str:
+    deeper = next((top for top, inside in folder.folders.items() if len(inside.folders) > 1), "")
+    return f"{folder.root}{deeper}/*" if deeper else f"{folder.root}*"
+
+
+def _without_classes(folder: Folder) -> str:
+    groups = [group for group in _named_as_parts(folder) if len(set(group.values())) > 1]
+    flat = [top for group in groups for top in group if not folder.folders[top].folders]
+    if groups and len(flat) == sum(map(len, groups)):
+        return (
+            f"{_paths(folder, flat)} are named as parts, but hold neither class folders nor labels"
+        )
+    lone = [
+        top
+        for top, inside in folder.folders.items()
+        if part_of(top)[0] and not part_of(top)[1] and len(_unwrapped(inside).folders) > 1
+    ]
+    if len(lone) == 1 and not any(
+        folder.folders[top].folders for top in {*folder.folders} - {*lone}
+    ):
+        others = _paths(folder, [top for top in folder.folders if top not in lone])
+        return f"{folder.root}{lone[0]}/ holds folders, {others} beside it none"
+    return ""
+
+
+def _images_and_annotations(folder: Folder) -> str:
+    names = {top.casefold() for top in folder.folders}
+    if names & WHOLES or names & ANNOTATIONS or (names & MASKS and names & MASKED):
+        return f"{_paths(folder, list(folder.folders))} are no classes by their names"
+    return ""
+
+
+def _repeated_inside(folder: Folder) -> str:
+    tops = {top.casefold() for top in folder.folders}
+    for top, inside in folder.folders.items():
+        again = [name for name in inside.folders if name.casefold() in tops - {top.casefold()}]
+        if len(again) > 1:
+            return f"{folder.root}{top}/ holds {some(again)} as the folders beside it are called"
+    return ""
+
+
+def _same_in_each(folder: Folder) -> str:
+    inner = {top: {name.casefold() for name in one.folders} for top, one in folder.folders.items()}
+    counts = Counter(name for names in inner.values() for name in names)
+    repeated = {name for name, count in counts.items() if count > 1}
+    tops = [top for top, names in inner.items() if len(names & repeated) > max(1, len(names) // 2)]
+    if len(tops) < 2:
+        return ""
+    same = some(sorted(repeated), 3)
+    return (
+        f"{_paths(folder, tops)} hold folders of the same names, {same}, which may be the classes"
+    )
+
+
+def _pieces(folder: Folder) -> str:
+    stems: dict[str, list[str]] = {}
+    for top in folder.folders:
+        stem = re.sub(r"[\W_]*\d+$", "", top)
+        if stem != top and {*words(stem)} & (PIECES | FILLERS | {*PARTS}):
+            stems.setdefault(stem.casefold(), []).append(top)
+    tops = next((tops for tops in stems.values() if len(tops) > 1), [])
+    return f"{_paths(folder, tops)} are named as pieces of one whole" if tops else ""
+
+
+REFUSALS = (_without_classes, _images_and_annotations, _repeated_inside, _same_in_each, _pieces)
+
+
+def _paths(folder: Folder, tops: list[str]) -> str:
+    return some([f"{folder.root}{top}/" for top in tops])
+
+
+def _strays(
+    paths: Iterable[str], pictures: list[Labelled], aside: Mapping[str, str]
+) -> list[Skipped]:
+    taken = {picture.path for picture in pictures}
 
     def reason(path: str) -> str:
-        folder = next((folder for folder in beside if path.startswith(folder)), "")
-        if folder:
-            return f"{folder} counts as beside the data: rename it if it is a class"
-        return "outside of the layout"
+        beside = (f"{top} {why}" for top, why in aside.items() if path.startswith(top))
+        return next(beside, "outside of the layout")
 
     return [Skipped(path, reason(path)) for path in paths if path not in taken]
 
 
-def _check_classes(source: Source) -> None:
-    labels = sorted({one.label for one in source.pictures})
+def _lost_classes(found: Found, paths: Sequence[str], lost: Mapping[str, str]) -> list[str]:
+    """A line for what stands beside the class folders and gives no picture."""
+    taken = {picture.path for picture in found.pictures}
+    named = tuple(note.partition("/ ")[0] + "/" for note in [*found.aside, *found.notes])
+    notes = []
+    for root in found.roots:
+        folders: dict[str, list[str]] = {}
+        for path in [*paths, *sorted(lost)]:
+            top, slash, _ = path.removeprefix(root).partition("/")
+            if not path.startswith((root or path, *named)):
+                continue
+            if slash:
+                folders.setdefault(top, []).append(path)
+            elif top and path in lost:
+                notes.append(f"{path} was left out: {lost[path]}")
+        for top, inside in folders.items():
+            files = [path for path in inside if not path.endswith("/")]
+            if top != ".." and taken.isdisjoint(files):
+                why = "is empty"
+                if files:
+                    why = f"gives no picture: {lost.get(files[0], 'no ending of its files is one')}"
+                notes.append(f"{root}{top}/ {why}")
+    return notes
+
+
+def _check_classes(source: Source, lost: Mapping[str, str]) -> None:
+    labels = sorted({picture.label for picture in source.pictures})
     if len(labels) < 2:
         found = f"one class, {labels[0]}" if labels else "no picture with a label"
-        raise UserError(f"{source.layout}: found {found}; allowed: {ALLOWED}")
+        why = "".join(f" ({one.path}: {one.reason})" for one in source.skipped[:1])
+        raise UserError(
+            f"{source.layout}: found {found}{'' if labels else why}{_left_out(lost)}; "
+            f"allowed: {ALLOWED}"
+        )
     folded: dict[str, str] = {}
     for label in labels:
         first = folded.setdefault(label.casefold(), label)
@@ -333,23 +524,20 @@ def _check_classes(source: Source) -> None:
 
 
 def _without_a_lone_part(source: Source) -> Source:
-    if len({one.part for one in source.pictures}) > 1:
+    if len({picture.part for picture in source.pictures}) > 1:
         return source
     return replace(source, pictures=[replace(one, part="") for one in source.pictures])
 
 
-def _found(paths: Sequence[str]) -> str:
+def _found(paths: Sequence[str], lost: Mapping[str, str]) -> str:
     folders = Counter(path.rpartition("/")[0] for path in paths if "/" in path)
     files = [path for path in paths if "/" not in path]
-    words = [f"{folder}/ ({count:,} files)" for folder, count in list(folders.items())[:5]]
+    found = [f"{folder}/ ({count:,} files)" for folder, count in list(folders.items())[:5]]
     if files:
-        words.append(f"{len(files):,} files at the top, such as {', '.join(files[:3])}")
-    return ", ".join(words) or "nothing"
+        found.append(f"{len(files):,} files at the top, such as {', '.join(files[:3])}")
+    return (", ".join(found) or "nothing") + _left_out(lost)
 
 
-def _joined(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _named_as_picture(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in PICTURES
+def _left_out(lost: Mapping[str, str]) -> str:
+    files = [f"{path} ({reason})" for path, reason in lost.items() if reason]
+    return f"; left out: {some(files, 3)}" if files else ""
