@@ -12,6 +12,7 @@ from pathlib import Path
 
 from classifier.base.errors import UserError, one_line_errors
 from classifier.base.params import load_params
+from classifier.sources.hashable import check_hashable
 from classifier.sources.weights import check_own
 
 
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
 def check(options: argparse.Namespace) -> None:
     params = load_params()
     check_own(params.finetune.weights, Path("data/raw/dataset.json"))
+    check_hashable(Path(params.data.source))
     print("params.yaml is good")
 
 

@@ -28,7 +28,7 @@ def main() -> None:
         download_dataset(source, params, weights)
     else:
         facts = {"name": source.name, "source": params.data.source, "weights": weights}
-        collect(source, RAW, limits(params), facts)
+        collect(source, RAW, limits(params), facts, params.data.classes)
 
 
 def download_dataset(catalogue: Path, params: Params, weights: dict[str, Any] | None) -> None:
@@ -47,7 +47,7 @@ def download_dataset(catalogue: Path, params: Params, weights: dict[str, Any] | 
         return
     fetched = fetch(entry.file, cache_folder("downloads"), os.environ.get("DATA_MIRROR"))
     facts["file"] = file_facts(entry.file, fetched)
-    collect(fetched.path, RAW, limits(params), facts)
+    collect(fetched.path, RAW, limits(params), facts, params.data.classes)
 
 
 def limits(params: Params) -> Limits:

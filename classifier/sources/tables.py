@@ -313,9 +313,9 @@ def _labels(fitting: list[_Table], paths: Sequence[str], pictures: _Pictures) ->
     if len(fitting) == 1:
         used, others = fitting, []
     elif len(by_part) < 2 or len(used) > len(by_part):
-        all_names = joined([table.name for table in fitting])
+        names = [table.name for table in fitting]
         raise UserError(
-            f"{all_names} all have path and label columns: leave one of them, or one for each part, "
+            f"{joined(names)} all have path and label columns: leave one, or one for each part, "
             "named by it"
         )
     found: dict[str, Labelled] = {}

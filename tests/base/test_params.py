@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_a_misspelled_section_is_put_right(tmp_path):
 
 def test_an_unknown_name_that_is_like_none_is_answered_with_all(tmp_path):
     message = told(tmp_path, {"data.xyz": 1})
-    assert message == "data.xyz: unknown key; known are source, image_size, resize, limits"
+    assert message == "data.xyz: unknown key; known are source, classes, image_size, resize, limits"
     message = told(tmp_path, {"data.limits.qqq": 1})
     assert message.startswith("data.limits.qqq: unknown key; known are files, file_bytes")
 
@@ -116,6 +117,11 @@ def test_an_unknown_name_that_is_like_none_is_answered_with_all(tmp_path):
         ("seed", "1", "integer"),
         ("seed", None, "integer"),
         ("data.source", "", "at least 1 character"),
+        ("data.source", 20240517, "put it in quotes in params.yaml, or write ./NAME"),
+        ("data.source", date(2024, 5, 17), "a string, and YAML takes a name like this"),
+        ("data.source", 1e3, "or write ./NAME"),
+        ("data.classes", 7, "or write ./NAME"),
+        ("data.classes", "", "at least 1 character"),
         ("data.image_size", 180.0, "integer"),
         ("data.image_size", 3000, "2048"),
         ("data.image_size", 0, "greater than or equal to"),
