@@ -37,10 +37,6 @@ ALLOWED = (
     "one folder per class, train/validation/test folders of those, files named label.N.jpg or "
     "label_N.jpg, or a CSV at the top with path and label columns; two classes or more"
 )
-WAY_ON = (
-    "let data.source name the folder that holds the class folders, data.classes the class folders "
-    "themselves, such as {pattern}, or put a labels.csv with path and label columns beside them"
-)
 # Folders that projects keep beside their data: no data where two other folders hold pictures, or
 # one holds folders of classes.
 BESIDE = frozenset({"example", "examples", "sample", "samples", "doc", "docs", "assets"})
@@ -393,74 +389,95 @@ LAYOUTS = (_parts_of_classes, _parts_of_named, _classes_of_parts, _classes, _nam
 def _refuse_no_classes(folder: Folder) -> None:
     for refusal in REFUSALS:
         if why := refusal(folder):
-            raise UserError(f"{why}: {WAY_ON.format(pattern=_example(folder))}")
+            raise UserError(
+                f"{why}; to take each folder of {folder.root or 'the source'} for a class, set "
+                f"data.classes to '{folder.root}*'"
+            )
 
 
-def _example(folder: Folder) -> str:
-    deeper = next((top for top, inside in folder.folders.items() if len(inside.folders) > 1), "")
-    return f"{folder.root}{deeper}/*" if deeper else f"{folder.root}*"
-
-
-def _without_classes(folder: Folder) -> str:
+def _parts_without_classes(folder: Folder) -> str:
+    """train/1.jpg, test/2.jpg; or train/cats/, train/dogs/ beside more/3.jpg."""
     groups = [group for group in _named_as_parts(folder) if len(set(group.values())) > 1]
-    flat = [top for group in groups for top in group if not folder.folders[top].folders]
-    if groups and len(flat) == sum(map(len, groups)):
+    tops = [top for group in groups for top in group]
+    if tops and not any(folder.folders[top].folders for top in tops):
         return (
-            f"{_paths(folder, flat)} are named as parts, but hold neither class folders nor labels"
+            f"{_paths(folder, tops)} are named as parts, but hold neither class folders nor "
+            "labels: sort their pictures into folders by class, or put a labels.csv with path and "
+            "label columns beside them"
         )
-    lone = [
-        top
-        for top, inside in folder.folders.items()
-        if part_of(top)[0] and not part_of(top)[1] and len(_unwrapped(inside).folders) > 1
-    ]
-    if len(lone) == 1 and not any(
-        folder.folders[top].folders for top in {*folder.folders} - {*lone}
-    ):
-        others = _paths(folder, [top for top in folder.folders if top not in lone])
-        return f"{folder.root}{lone[0]}/ holds folders, {others} beside it none"
+    whole = [top for top, inside in folder.folders.items() if len(_unwrapped(inside).folders) > 1]
+    others = [top for top in folder.folders if top not in whole]
+    if len(whole) == 1 and part_of(whole[0]) != ("", ()) and not part_of(whole[0])[1]:
+        return (
+            f"{_paths(folder, whole)} holds class folders, but not {_paths(folder, others)} beside "
+            f"it: let data.source name {whole[0]}/ alone"
+        )
     return ""
 
 
 def _images_and_annotations(folder: Folder) -> str:
+    """images/ beside annotations/trimaps/ or masks/."""
     names = {top.casefold() for top in folder.folders}
-    if names & WHOLES or names & ANNOTATIONS or (names & MASKS and names & MASKED):
-        return f"{_paths(folder, list(folder.folders))} are no classes by their names"
-    return ""
+    if not (names & WHOLES or names & ANNOTATIONS or (names & MASKS and names & MASKED)):
+        return ""
+    return (
+        f"{_paths(folder, list(folder.folders))} are no classes by their names: let data.source "
+        "name the folder of pictures alone"
+    )
 
 
-def _repeated_inside(folder: Folder) -> str:
+def _classes_twice(folder: Folder) -> str:
+    """yes/, no/ beside set/yes/, set/no/."""
     tops = {top.casefold() for top in folder.folders}
     for top, inside in folder.folders.items():
         again = [name for name in inside.folders if name.casefold() in tops - {top.casefold()}]
         if len(again) > 1:
-            return f"{folder.root}{top}/ holds {some(again)} as the folders beside it are called"
+            return (
+                f"{folder.root}{top}/ holds {some(again)}, as the folders beside it are called: "
+                f"let data.source name {top}/ alone, or move it away"
+            )
     return ""
 
 
 def _same_in_each(folder: Folder) -> str:
+    """color/a/, color/b/, grayscale/a/, grayscale/b/."""
     inner = {top: {name.casefold() for name in one.folders} for top, one in folder.folders.items()}
     counts = Counter(name for names in inner.values() for name in names)
     repeated = {name for name, count in counts.items() if count > 1}
     tops = [top for top, names in inner.items() if len(names & repeated) > max(1, len(names) // 2)]
     if len(tops) < 2:
         return ""
-    same = some(sorted(repeated), 3)
     return (
-        f"{_paths(folder, tops)} hold folders of the same names, {same}, which may be the classes"
+        f"{_paths(folder, tops)} hold folders of the same names, {some(sorted(repeated), 3)}: if "
+        f"those are the classes, let data.source name {tops[0]}/ alone, or set data.classes to "
+        f"'{folder.root}{tops[0]}/*'"
     )
 
 
 def _pieces(folder: Folder) -> str:
+    """images_part_1/, images_part_2/."""
     stems: dict[str, list[str]] = {}
     for top in folder.folders:
         stem = re.sub(r"[\W_]*\d+$", "", top)
         if stem != top and {*words(stem)} & (PIECES | FILLERS | {*PARTS}):
             stems.setdefault(stem.casefold(), []).append(top)
     tops = next((tops for tops in stems.values() if len(tops) > 1), [])
-    return f"{_paths(folder, tops)} are named as pieces of one whole" if tops else ""
+    if not tops:
+        return ""
+    return (
+        f"{_paths(folder, tops)} are named as pieces of one whole: put a labels.csv with path and "
+        f"label columns beside them, or set data.classes to '{folder.root}*/*' if they hold the "
+        "class folders"
+    )
 
 
-REFUSALS = (_without_classes, _images_and_annotations, _repeated_inside, _same_in_each, _pieces)
+REFUSALS = (
+    _parts_without_classes,
+    _images_and_annotations,
+    _classes_twice,
+    _same_in_each,
+    _pieces,
+)
 
 
 def _paths(folder: Folder, tops: list[str]) -> str:
@@ -482,25 +499,22 @@ def _strays(
 def _lost_classes(found: Found, paths: Sequence[str], lost: Mapping[str, str]) -> list[str]:
     """A line for what stands beside the class folders and gives no picture."""
     taken = {picture.path for picture in found.pictures}
-    named = tuple(note.partition("/ ")[0] + "/" for note in [*found.aside, *found.notes])
+    told = {*found.aside, *(f"{note.partition('/ ')[0]}/" for note in found.notes)}
     notes = []
     for root in found.roots:
         folders: dict[str, list[str]] = {}
         for path in [*paths, *sorted(lost)]:
-            top, slash, _ = path.removeprefix(root).partition("/")
-            if not path.startswith((root or path, *named)):
-                continue
-            if slash:
-                folders.setdefault(top, []).append(path)
-            elif top and path in lost:
-                notes.append(f"{path} was left out: {lost[path]}")
-        for top, inside in folders.items():
+            if path.startswith(root):
+                top, slash, _ = path.removeprefix(root).partition("/")
+                if slash:
+                    folders.setdefault(f"{root}{top}/", []).append(path)
+                elif top and path in lost:
+                    notes.append(f"{path} was left out: {lost[path]}")
+        for folder, inside in folders.items():
             files = [path for path in inside if not path.endswith("/")]
-            if top != ".." and taken.isdisjoint(files):
-                why = "is empty"
-                if files:
-                    why = f"gives no picture: {lost.get(files[0], 'no ending of its files is one')}"
-                notes.append(f"{root}{top}/ {why}")
+            if folder not in (*told, "../") and taken.isdisjoint(files):
+                why = lost.get(files[0], "no file of it has a picture's ending") if files else ""
+                notes.append(f"{folder} {f'gives no picture: {why}' if why else 'is empty'}")
     return notes
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from classifier.base.errors import UserError
+from classifier.base.splits import SPLITS
 from classifier.sources.dataset import Labelled
 from classifier.sources.members import Skipped, Unreadable, safe_path
 from classifier.sources.naming import is_unlabelled, joined, named_as_picture, part_of, words
@@ -174,12 +175,21 @@ class _Pictures:
                 found.setdefault(name.stem, []).append(path)
         return found
 
+    @cached_property
+    def _folders(self) -> set[str]:
+        return {PurePosixPath(path.casefold()).parent.name for path in self._paths}
+
     def near(self, given: str, folder: str) -> list[str]:
-        """The paths that a name may mean: given whole, without an ending, or without folders."""
+        """The paths that a name may mean: given whole, without an ending, or without folders.
+
+        The name of a folder of pictures is a class, in a table that numbers or counts these.
+        """
         for exact in (folder + given, given):
             if exact in self._there:
                 return [exact]
         wanted = given.casefold().split("/")
+        if wanted[-1] in self._folders:
+            return []
         found = self._by_name.get(wanted[-1], [])
         above = wanted[-2::-1]
         return [
@@ -309,7 +319,7 @@ def _labels(fitting: list[_Table], paths: Sequence[str], pictures: _Pictures) ->
     for table in fitting:
         by_part.setdefault(table.part, []).append(table)
     others = by_part.pop("", [])
-    used = [table for same in by_part.values() for table in same]
+    used = [table for part in SPLITS for table in by_part.get(part, [])]
     if len(fitting) == 1:
         used, others = fitting, []
     elif len(by_part) < 2 or len(used) > len(by_part):
