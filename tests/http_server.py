@@ -41,6 +41,7 @@ class Request:
     if_range: str
     if_none_match: str
     if_modified_since: str
+    user_agent: str
 
 
 class Server:
@@ -88,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         script = self.server.script
-        names = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
+        names = ("Range", "If-Range", "If-None-Match", "If-Modified-Since", "User-Agent")
         request = Request(self.path, *(self.headers.get(name, "") for name in names))
         answer = script.answer(request)
         status, body, headers = _response(answer, request)

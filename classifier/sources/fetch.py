@@ -3,6 +3,7 @@
 All of this project's network access is here.
 """
 
+import codecs
 import errno
 import hashlib
 import json
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import requests
@@ -26,6 +28,7 @@ from classifier.sources.catalog import RemoteFile
 CHUNK = 1 << 16  # bytes; so much is lost when a connection stalls
 LONGEST_PAUSE = 60.0  # seconds
 MOST_REDIRECTS = 10
+USER_AGENT = "image-classifier-pipeline"
 WORTH_A_RETRY = {408, 425, 429, 500, 502, 503, 504}
 HOPELESS = (
     requests.exceptions.InvalidSchema,
@@ -87,10 +90,17 @@ class _UnavailableError(Exception):
 
 
 @dataclass(frozen=True)
-class _Patience:
-    timeout: float
-    attempts: int
-    pause: float
+class Patience:
+    """When to give a download up.
+
+    `timeout`: seconds without a byte after which a connection counts as broken. `attempts`: so many
+    failures in a row, none of which got farther than before, are the end. `pause`: seconds before
+    the second attempt, doubled before each one after it.
+    """
+
+    timeout: float = 30.0
+    attempts: int = 4
+    pause: float = 1.0
 
 
 def fetch(
@@ -99,9 +109,7 @@ def fetch(
     mirror: str | None,
     *,
     ways_on: str | None = None,
-    timeout: float = 30.0,
-    attempts: int = 4,
-    pause: float = 1.0,
+    patience: Patience = Patience(),
 ) -> Fetched:
     """Find `file` in the mirror, else in `folder`, else download it into `folder`.
 
@@ -111,9 +119,7 @@ def fetch(
         mirror: the value of DATA_MIRROR: a folder, relative to the user's checkout, or an http(s)
             URL. A mirror's file is used even where it differs from the catalogue; a line says so.
         ways_on: what the user can do without a network, the end of the error message.
-        timeout: seconds without a byte after which a connection counts as broken.
-        attempts: so many failures in a row, none of which got farther than before, are the end.
-        pause: seconds before the second attempt, doubled before each one after it.
+        patience: when to give up.
 
     Raises:
         UserError: in one line, when no place has the file or it cannot be written.
@@ -122,19 +128,18 @@ def fetch(
         f"set DATA_MIRROR to a folder or URL that holds {file.name}, set data.source to a local "
         "archive or folder, or data.source: data/catalog/sample.yaml"
     )
-    patience = _Patience(timeout, attempts, pause)
     failures: list[str] = []
     if mirror:
         try:
             return _from_mirror(file, mirror, folder / "mirror", patience)
         except _UnavailableError as error:
             failures.append(f"DATA_MIRROR: {error}")
-            _say(f"{file.name}: not to be had from DATA_MIRROR: {error}")
+            _say(f"{file.name}: not in DATA_MIRROR: {error}")
     found = _cached(file, folder)
     if found:
         return found
     if not file.urls:
-        failures.append("it has no URL and is to be had through DATA_MIRROR only")
+        failures.append("it has no URL: it is only available through DATA_MIRROR")
     else:
         with _alone(folder, file.name):
             found = _cached(file, folder) or _from_urls(file, folder, patience, failures)
@@ -143,7 +148,7 @@ def fetch(
     return found
 
 
-def _from_mirror(file: RemoteFile, mirror: str, folder: Path, patience: _Patience) -> Fetched:
+def _from_mirror(file: RemoteFile, mirror: str, folder: Path, patience: Patience) -> Fetched:
     if mirror.startswith(("http://", "https://")):
         path = folder / file.name
         with _alone(folder, file.name):
@@ -165,7 +170,7 @@ def _from_mirror(file: RemoteFile, mirror: str, folder: Path, patience: _Patienc
     return Fetched(path, sums.bytes, sums.sha256, "mirror", note)
 
 
-def _mirrored(mirror: str, path: Path, patience: _Patience) -> _Sums:
+def _mirrored(mirror: str, path: Path, patience: Patience) -> _Sums:
     """Bring `path` up to date with the mirror's file of that name."""
     url = f"{mirror.rstrip('/')}/{quote(path.name)}"
     # The catalogue's sums must not judge a mirror's file.
@@ -190,7 +195,7 @@ def _cached(file: RemoteFile, folder: Path) -> Fetched | None:
     if not path.is_file():
         return None
     sums = _sums(path)
-    difference = _difference(file, sums)
+    difference = _difference(file, sums) or (not _has_sum(file) and _text(path))
     if difference:
         _say(f"{file.name}: the copy in the download cache is not used: {difference}")
         return None
@@ -203,7 +208,7 @@ def _cached(file: RemoteFile, folder: Path) -> Fetched | None:
 
 
 def _from_urls(
-    file: RemoteFile, folder: Path, patience: _Patience, failures: list[str]
+    file: RemoteFile, folder: Path, patience: Patience, failures: list[str]
 ) -> Fetched | None:
     path = folder / file.name
     for url in file.urls:
@@ -219,7 +224,7 @@ def _from_urls(
     return None
 
 
-def _checked(file: RemoteFile, url: str, path: Path, patience: _Patience) -> _Sums:
+def _checked(file: RemoteFile, url: str, path: Path, patience: Patience) -> _Sums:
     sums = _download(file, url, path, None, patience)
     if sums and sums.resumed and _difference(file, sums):
         _say(f"{file.name}: the resumed file is wrong, starting again")
@@ -237,7 +242,7 @@ def _checked(file: RemoteFile, url: str, path: Path, patience: _Patience) -> _Su
 
 
 def _download(
-    file: RemoteFile, url: str, target: Path, known: _Served | None, patience: _Patience
+    file: RemoteFile, url: str, target: Path, known: _Served | None, patience: Patience
 ) -> _Sums | None:
     """Stream `url` to TARGET.part until that is whole; None when `known` is still up to date."""
     part = _part(target)
@@ -282,8 +287,9 @@ def _resumable(file: RemoteFile, url: str, part: Path) -> _Served | None:
 
 
 def _headers(half: _Served | None, have: int, known: _Served | None) -> dict[str, str]:
-    # An archive must come as it is, not packed once more for the way.
-    headers = {"Accept-Encoding": "identity"}
+    # An archive must come as it is, not packed once more for the way. Some servers refuse the
+    # names of libraries.
+    headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
     if half:
         headers["Range"] = f"bytes={have}-"
         if half.validator:
@@ -317,6 +323,8 @@ def _accept(
             part.unlink()
             raise _RetryError("the file changed on the server in between")
         return _receive(response, file, part, have)
+    if response.status_code in (401, 403):
+        status += " (it wants a log-in, or refuses programs: a browser may get the file)"
     if response.status_code != 200:
         raise _UnavailableError(status)
     # In this order: a crash in between must not leave an old half under a new ETag.
@@ -335,37 +343,26 @@ def _changed(half: _Served, served: _Served) -> bool:
 
 def _receive(response: requests.Response, file: RemoteFile, part: Path, have: int) -> _Sums:
     """Append the body to `part`, which holds `have` bytes, and compute the sums of the whole."""
-    sha256, md5 = _hashes(part if have else None)
     length = response.headers.get("Content-Length", "")
     expected = have + int(length) if length.isdecimal() else None
     most = max(file.bytes, expected or 0) if file.bytes else None
-    size = have
     problem: urllib3.exceptions.HTTPError | None = None
+    bar: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024, "disable": None}
     with (
         _writing(part),
         part.open("ab") as handle,
-        tqdm(
-            desc=file.name,
-            total=expected or file.bytes,
-            initial=have,
-            unit="B",
-            unit_scale=True,
-            unit_divisor=1024,
-            disable=None,
-        ) as progress,
+        tqdm(desc=file.name, total=expected or file.bytes, initial=have, **bar) as progress,
     ):
         try:
             for chunk in response.raw.stream(CHUNK, decode_content=False):
                 handle.write(chunk)
-                sha256.update(chunk)
-                md5.update(chunk)
-                size += len(chunk)
                 progress.update(len(chunk))
-                if most and size > most:
+                if most and handle.tell() > most:
                     break
         except urllib3.exceptions.HTTPError as error:
             problem = error
-    sums = _Sums(size, sha256.hexdigest(), md5.hexdigest(), resumed=have > 0)
+    size = _size(part)
+    sums = _sums(part, resumed=have > 0)
     if _has_sum(file) and not _difference(file, sums):
         return sums  # whatever the server said of its length, this is the file
     if most and size > most:
@@ -377,7 +374,24 @@ def _receive(response: requests.Response, file: RemoteFile, part: Path, have: in
         raise _RetryError(f"the connection ended after {size:,} of {expected:,} bytes")
     if problem:
         raise problem
+    if text := _text(part):
+        part.unlink()
+        raise _UnavailableError(f"the server sent {text}, as for a log-in or a virus warning")
     return sums
+
+
+def _text(path: Path) -> str:
+    """What a server says in place of a file, which is no text; "" for an archive or weights."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    try:
+        start = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
+    except UnicodeDecodeError:
+        return ""
+    if not start or "\0" in start:
+        return ""
+    kind = "a web page" if start.lstrip().lower().startswith(("<!doctype", "<html")) else "a text"
+    return f"{kind} in the file's place ({' '.join(start.split())[:60]!r}…)"
 
 
 def _keep(path: Path, sums: _Sums) -> None:
@@ -409,20 +423,13 @@ def _has_sum(file: RemoteFile) -> bool:
     return file.sha256 is not None or file.md5 is not None
 
 
-def _hashes(start: Path | None) -> tuple["hashlib._Hash", "hashlib._Hash"]:
-    """SHA-256 and MD5 (which some sources give instead) of a file's content, to be continued."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    if start:
-        with start.open("rb") as handle:
-            while chunk := handle.read(1 << 20):
-                sha256.update(chunk)
-                md5.update(chunk)
-    return sha256, md5
-
-
 def _sums(path: Path, resumed: bool = False) -> _Sums:
-    sha256, md5 = _hashes(path)
-    return _Sums(path.stat().st_size, sha256.hexdigest(), md5.hexdigest(), resumed)
+    """SHA-256, and MD5, which some sources give instead."""
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return _Sums(path.stat().st_size, sha256, md5, resumed)
 
 
 def _part(path: Path) -> Path:

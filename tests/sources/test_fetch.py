@@ -15,7 +15,7 @@ from classifier.base import cache as caching
 from classifier.base.errors import UserError
 from classifier.sources import fetch as fetching
 from classifier.sources.catalog import RemoteFile
-from classifier.sources.fetch import LONGEST_PAUSE, Fetched, fetch
+from classifier.sources.fetch import LONGEST_PAUSE, Fetched, Patience, fetch
 from tests.http_server import Answer, Server, serving
 
 NAME = "images.zip"
@@ -62,7 +62,9 @@ def answers(server: Server, *given: Answer, place: str = "a") -> None:
 
 
 def quick(file: RemoteFile, folder: Path, mirror: str | None = None, **others) -> Fetched:
-    return fetch(file, folder, mirror, **({"timeout": 0.5, "attempts": 3, "pause": 0.01} | others))
+    ways_on = others.pop("ways_on", None)
+    patience = Patience(**({"timeout": 0.5, "attempts": 3, "pause": 0.01} | others))
+    return fetch(file, folder, mirror, ways_on=ways_on, patience=patience)
 
 
 def ranges(server: Server) -> list[str]:
@@ -336,9 +338,67 @@ def test_no_network_names_the_url_and_the_ways_on(folder):
         quick(RemoteFile(name=NAME, urls=[url]), folder, ways_on="finetune.weights: none")
 
 
-def test_a_file_without_urls_is_to_be_had_from_a_mirror_only(folder):
-    with pytest.raises(UserError, match="through DATA_MIRROR only"):
+def test_a_file_without_urls_is_only_available_from_a_mirror(folder):
+    with pytest.raises(UserError, match="only available through DATA_MIRROR"):
         quick(RemoteFile(name=NAME, urls=[]), folder)
+
+
+PAGE = b"\n<!DOCTYPE html><html><title>Virus scan warning</title>" + 2000 * b"<p>Please sign in"
+TEXTS = pytest.mark.parametrize(
+    ("text", "called"),
+    [
+        (PAGE, "the server sent a web page in the file's place ('<!DOCTYPE html><html><title>Vir"),
+        (b'\xef\xbb\xbf{"error": "quota"}', "the server sent a text in the file's place ('{"),
+        ("größer".encode() * 200, "a text"),
+    ],
+    ids=["web page", "JSON", "text"],
+)
+
+
+@TEXTS
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_web_page_served_as_the_file_is_not_kept(server, folder, text, called, checked):
+    answers(server, Answer(text), place="a")
+    with pytest.raises(UserError) as caught:
+        quick(remote(server, checked=checked), folder)
+    assert called in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert visible(folder) == []
+    answers(server, Answer(BODY), place="b")
+    assert quick(remote(server, "a", "b", checked=checked), folder).sha256 == SUM
+
+
+def test_a_web_page_that_was_kept_before_is_downloaded_again(server, folder):
+    answers(server, Answer(BODY))
+    path = quick(remote(server, checked=False), folder).path
+    path.write_bytes(PAGE)
+    memory = folder / f".{NAME}.json"
+    page_sum = hashlib.sha256(PAGE).hexdigest()
+    memory.write_text(memory.read_text(encoding="utf-8").replace(SUM, page_sum), encoding="utf-8")
+    assert quick(remote(server, checked=False), folder).sha256 == SUM
+
+
+def test_a_mirrors_web_page_is_not_taken(server, folder):
+    answers(server, Answer(PAGE), place="mirror")
+    answers(server, Answer(BODY))
+    assert quick(remote(server), folder, f"{server.url}/mirror").sha256 == SUM
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_refuses_is_named_with_the_ways_on(server, folder, status):
+    answers(server, Answer(status=status))
+    with pytest.raises(UserError) as caught:
+        quick(remote(server), folder)
+    assert f"HTTP {status}" in str(caught.value)
+    assert "a browser may get the file" in str(caught.value)
+    assert f"DATA_MIRROR to a folder or URL that holds {NAME}" in str(caught.value)
+    assert len(server.requests) == 1
+
+
+def test_servers_are_told_the_projects_name(server, folder):
+    answers(server, Answer(BODY))
+    quick(remote(server), folder)
+    assert server.requests[0].user_agent == "image-classifier-pipeline"
 
 
 class TestMirrorFolder:
