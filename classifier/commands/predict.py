@@ -21,9 +21,9 @@ from classifier.base.params import Params
 from classifier.base.wording import percent
 from classifier.evaluation.calibration_file import Calibration, read_calibration
 from classifier.images.decode import Undecodable, decode
+from classifier.sources.containers import MAGIC
 from classifier.sources.members import (
     ARCHIVE_SUFFIXES,
-    MAGIC,
     Limits,
     Members,
     Unreadable,
