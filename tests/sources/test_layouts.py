@@ -268,7 +268,7 @@ def test_an_empty_part_column_means_no_parts():
     [
         ("images/9.jpg,cat", "names images/9.jpg, which is not in the source"),
         ("../../etc/passwd,cat", "leaves the source"),
-        ("/etc/passwd,cat", "its path is absolute"),
+        ("/etc/passwd,cat", "its path leaves the source"),
         (",cat", "names nothing"),
         ("images/3.jpg,", "no label"),
         ("images/3.jpg", "no label"),
