@@ -6,10 +6,10 @@ import pytest
 from keras import layers
 
 from classifier.evaluation.explanations import (
-    _logit_gradient,
     activations,
     explained_layer,
     grad_cam,
+    logit_gradient,
 )
 from classifier.networks.cnn5 import cnn5
 from classifier.transfer.vgg16 import vgg16
@@ -60,11 +60,51 @@ def test_what_speaks_against_a_class_gives_no_heat():
 
 @pytest.mark.parametrize(("units", "classes", "signs"), [(1, [0, 1], [-1, 1]), (3, [0, 2], [0, 1])])
 def test_the_gradient_is_that_of_the_logit_without_dropout(units, classes, signs):
-    maps = np.ones((2, 12, 12, 2), np.float32)
-    gradient = _logit_gradient(bright_patch_network(units), "conv", maps, np.array(classes))
+    model = bright_patch_network(units)
+    images = np.repeat(red_corner(), 2, axis=0)
+    maps, gradient = logit_gradient(model, model.get_layer("conv"), images, np.array(classes))
+    np.testing.assert_allclose(maps[..., 0], images[..., 0] / 255)
     for one, sign in zip(gradient, signs, strict=True):
         np.testing.assert_array_equal(one[..., 0], sign)
         np.testing.assert_array_equal(one[..., 1], 0)
+
+
+def residual(inputs):
+    """Two convolutions that the input also goes around."""
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")(inputs)
+    x = layers.Conv2D(4, 3, padding="same", name="second")(x)
+    return layers.Add()([layers.Conv2D(4, 1, name="around")(inputs), x])
+
+
+def test_a_model_with_branches_and_the_same_one_nested_are_explained_alike():
+    keras.utils.set_random_seed(0)
+    part = keras.Input((12, 12, 3))
+    body = keras.Model(part, residual(part), name="body")
+
+    def classifier(features) -> keras.Model:
+        inputs = keras.Input((12, 12, 3), dtype="uint8")
+        x = features(layers.Rescaling(1 / 255)(inputs))
+        x = layers.GlobalAveragePooling2D()(x)
+        return keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+
+    nested, flat = classifier(body), classifier(residual)
+    for name in ("first", "second", "around"):
+        flat.get_layer(name).set_weights(body.get_layer(name).get_weights())
+    flat.layers[-1].set_weights(nested.layers[-1].get_weights())
+    body.trainable = False  # frozen, as a backbone is
+    images = np.random.default_rng(0).integers(0, 256, (2, 12, 12, 3), np.uint8)
+    heat = grad_cam(nested, images, [0, 2])
+    assert heat.max() == 1
+    np.testing.assert_allclose(heat, grad_cam(flat, images, [0, 2]), atol=1e-6)
+    # The mean over the positions is linear: the gradient is the output's weight by 144 positions.
+    _, gradient = logit_gradient(nested, body.get_layer("second"), images, np.array([0, 2]))
+    kernel = nested.layers[-1].get_weights()[0]
+    np.testing.assert_allclose(gradient[1, 3, 4], kernel[:, 2] / 144, rtol=1e-5)
+    for (one, ours), (other, theirs) in zip(
+        activations(nested, images[0]), activations(flat, images[0]), strict=True
+    ):
+        assert one == other
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_a_score_of_exactly_one_is_still_explained():
@@ -88,18 +128,19 @@ def test_pictures_are_explained_each_on_its_own():
 def test_explaining_leaves_the_model_as_it_is():
     model = bright_patch_network(1)
     before = [weights.copy() for weights in model.get_weights()]
-    trainable = [layer.trainable for layer in model.layers]
+    score = model.predict_on_batch(red_corner())
     grad_cam(model, red_corner(), [1])
+    np.testing.assert_array_equal(model.predict_on_batch(red_corner()), score)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-    assert [layer.trainable for layer in model.layers] == trainable
+    assert not any("call" in vars(layer) for layer in model.layers)
 
 
 def test_the_layer_explained_is_the_last_with_a_map_of_some_size():
-    assert explained_layer(cnn5(180, 2)) == "conv5"
-    assert explained_layer(cnn5(80, 2)) == "conv4"  # conv5 sees a single position
-    assert explained_layer(vgg16(80, 2, None, dense_units=4)) == "block5_conv3"
-    assert explained_layer(vgg16(32, 2, None, dense_units=4)) == "block3_conv3"
+    assert explained_layer(cnn5(180, 2)).name == "conv5"
+    assert explained_layer(cnn5(80, 2)).name == "conv4"  # conv5 sees a single position
+    assert explained_layer(vgg16(80, 2, None, dense_units=4)).name == "block5_conv3"
+    assert explained_layer(vgg16(32, 2, None, dense_units=4)).name == "block3_conv3"
 
 
 def test_activations_are_those_of_every_convolution_and_pooling_layer():
