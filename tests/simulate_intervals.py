@@ -20,7 +20,8 @@ from scipy.stats import logistic, norm
 from sklearn import metrics as sk
 
 from classifier.evaluation.comparison import exact_power, mcnemar_p, paired_interval, sample_size
-from classifier.evaluation.figures import details, proportion
+from classifier.evaluation.figures import details
+from classifier.evaluation.intervals import proportion
 
 SIZES = (500, 2000)
 ACCURACIES = (0.70, 0.90, 0.98)

@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from classifier.base.family import MODELS, PALETTE
-from classifier.base.splits import Split
-from classifier.evaluation.assessment import Seen, chart_rows, write_charts
+from classifier.evaluation.curves import chart_rows
+from classifier.evaluation.files import write_charts
 from classifier.training.fit import write_curve
 from tests.projects import ROOT, Project, new_repository
 
@@ -21,9 +21,6 @@ CHARTS = {"loss", "accuracy", "roc", "precision_recall", "reliability", "scores"
 def write_tables(folder: Path, strength: float) -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 60)
-    test = Split(
-        np.zeros((60, 2, 2, 3), np.uint8), labels, [f"{i}.png" for i in range(60)], ("a", "b")
-    )
     scores = {}
     for name in MODELS:
         logits = strength * (labels - 0.5) + rng.normal(size=60)
@@ -34,10 +31,8 @@ def write_tables(folder: Path, strength: float) -> None:
         write_curve(
             folder / f"plots/curves/{name}.tsv", [row | {"epoch": epoch} for epoch in (1, 2, 3)]
         )
-    details = {"models": {name: {"temperature": 2.0} for name in scores}}
-    write_charts(
-        folder / "plots", chart_rows(test, Seen(scores, np.zeros((60, 1), np.float32)), details)
-    )
+    rows = chart_rows(labels, scores, ("a", "b"), dict.fromkeys(scores, 2.0))
+    write_charts(folder / "plots", rows)
 
 
 @pytest.fixture(scope="module")

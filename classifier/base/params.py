@@ -40,6 +40,12 @@ def _threshold(goal: float | str) -> float | str:
     return goal
 
 
+def _class_name(name: object) -> object:
+    if name is not None and not isinstance(name, str):
+        raise ValueError("null or the name of a class, in quotes where it could be a number: '1'")
+    return name
+
+
 def _architecture(name: str) -> str:
     if name not in NETWORKS:
         raise ValueError(" or ".join(map(repr, NETWORKS)))
@@ -145,6 +151,7 @@ class Finetune(Section):
 
 class Evaluate(Section):
     threshold: Threshold
+    positive: Annotated[str | None, BeforeValidator(_class_name)]
 
 
 class Params(Section):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.base.files import new_array, whole
+from classifier.base.files import new_array, whole, write_table
 
 SPLITS = ("train", "validation", "test")
 COPIED_AT_ONCE = 256  # images: bounds the memory that writing a split takes
@@ -63,13 +63,7 @@ def write_split(
             stop = start + COPIED_AT_ONCE
             images[start:stop] = pixels[rows[start:stop]]
         images.flush()
-    with (
-        whole(folder / f"{name}.csv") as beside,
-        beside.open("w", encoding="utf-8", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "label", "sha256"])
-        writer.writerows(table)
+    write_table(folder / f"{name}.csv", ["path", "label", "sha256"], table)
 
 
 def read_split(name: str, folder: Path = Path("data/splits")) -> Split:

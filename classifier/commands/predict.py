@@ -112,9 +112,11 @@ def decide(
 
     tempered = apply_temperature(scores, calibration.temperature)
     order = np.argsort(-tempered, axis=1, kind="stable")
-    if calibration.threshold is not None:
-        called = (scores[:, 1] >= calibration.threshold).astype(int)
-        order = np.stack([called, 1 - called], axis=1)
+    if calibration.threshold is not None and calibration.positive is not None:
+        positive = list(classes).index(calibration.positive)
+        called = scores[:, positive] >= calibration.threshold
+        first = np.where(called, positive, 1 - positive)
+        order = np.stack([first, 1 - first], axis=1)
     for path, row, ranked in zip(paths, tempered, order, strict=True):
         named = [(classes[c], float(row[c])) for c in ranked[: 1 + RUNNERS_UP]]
         yield Prediction(path, *named[0], runners_up=named[1:])

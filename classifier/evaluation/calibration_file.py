@@ -13,33 +13,35 @@ from classifier.base.files import write_json
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found on the validation split; `threshold` is None for three classes or more.
+    """What was found on the validation split; all but the temperature is None for three classes.
 
-    An image with an uncalibrated score of class 1 of at least `threshold` is called class 1.
+    An image whose uncalibrated score of `positive` is at least `threshold` is called that class.
     """
 
     temperature: float
     threshold: float | None
+    positive: str | None
 
 
 def write_calibrations(
     path: Path, judged: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]
 ) -> None:
-    """Write temperature, threshold and the SHA-256 of the model's file, by model.
+    """Write temperature, threshold, positive class and the SHA-256 of the model's file, by model.
 
     Args:
         path: of the file.
-        judged: by model, as `evaluation.judge` returns it.
+        judged: by model, as `details.judge` returns it.
         models: the file of each.
     """
-    content = {
-        name: {
+    content = {}
+    for name, one in judged.items():
+        threshold = one["threshold"] or {"value": None, "positive": None}
+        content[name] = {
             "model_sha256": _digest(models[name]),
             "temperature": one["temperature"],
-            "threshold": one["threshold"] and one["threshold"]["value"],
+            "threshold": threshold["value"],
+            "positive": threshold["positive"],
         }
-        for name, one in judged.items()
-    }
     write_json(path, content)
 
 
@@ -52,11 +54,12 @@ def read_calibration(path: Path, model: Path) -> Calibration:
     name = model.stem
     try:
         found = json.loads(path.read_text(encoding="utf-8"))[name]
+        calibration = Calibration(found["temperature"], found["threshold"], found["positive"])
     except (FileNotFoundError, KeyError) as error:
         raise UserError(f"{path} has no calibration of {name}: dvc repro evaluate") from error
     if found.get("model_sha256") != _digest(model):
         raise UserError(f"{path} has the calibration of another {model}: dvc repro evaluate")
-    return Calibration(found["temperature"], found["threshold"])
+    return calibration
 
 
 def _digest(path: Path) -> str:

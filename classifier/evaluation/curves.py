@@ -1,29 +1,60 @@
 """The rows behind the charts: ROC, precision-recall, reliability, score histogram, confusion.
 
 `labels` are int64 [n], `scores` float64 [n, k] with rows that sum to 1. Rows are dictionaries of a
-text table's columns. Of two classes, class 1 is the positive one. Of more, ROC and
+text table's columns. `positive` is the positive class of two. Of more, ROC and
 precision-recall curves are macro averages: the mean height of the classes' curves, each class
 against the rest, so that the area under them is the mean of the classes' areas.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
-from classifier.evaluation.calibration import reliability
+from classifier.evaluation.calibration import apply_temperature, reliability
+from classifier.evaluation.figures import confusion, ranked_classes
 
 POINTS = 200  # of a curve at most: more can't be seen, and the tables live in git
 SCORE_BINS = 20
 
 Row = dict[str, Any]
+Charts = dict[str, dict[str, list[Row]]]  # rows by chart and model
+
+CHARTS = ("roc", "precision_recall", "reliability", "scores", "confusion")
 
 
-def roc(labels: NDArray, scores: NDArray) -> list[Row]:
+def chart_rows(
+    labels: NDArray,
+    scores: Mapping[str, NDArray],
+    classes: Sequence[str],
+    temperatures: Mapping[str, float],
+    positive: int = 1,
+) -> Charts:
+    """Compute the rows of each of `CHARTS` for each model.
+
+    Args:
+        labels: of the test split.
+        scores: of each model.
+        classes: the names of the k classes.
+        temperatures: of each model, for its calibrated scores.
+        positive: which of two classes is the positive one.
+    """
+    charts: Charts = {chart: {} for chart in CHARTS}
+    for name, table in scores.items():
+        calibrated = apply_temperature(table, temperatures[name])
+        charts["roc"][name] = roc(labels, table, positive)
+        charts["precision_recall"][name] = precision_recall(labels, table, positive)
+        charts["reliability"][name] = reliability_rows(labels, table, calibrated)
+        charts["scores"][name] = score_histogram(labels, table, classes, positive)
+        charts["confusion"][name] = confusion_rows(labels, table, classes)
+    return charts
+
+
+def roc(labels: NDArray, scores: NDArray, positive: int = 1) -> list[Row]:
     """Rows of false_positive_rate and true_positive_rate, rising from (0, 0) to (1, 1)."""
-    curves = [roc_curve(true, score)[:2] for true, score in _one_against_rest(labels, scores)]
+    curves = [roc_curve(true, score)[:2] for true, score in _ranked(labels, scores, positive)]
     across, up = curves[0] if len(curves) == 1 else _mean_of_lines(curves)
     return [
         {"false_positive_rate": float(x), "true_positive_rate": float(y)}
@@ -31,13 +62,13 @@ def roc(labels: NDArray, scores: NDArray) -> list[Row]:
     ]
 
 
-def precision_recall(labels: NDArray, scores: NDArray) -> list[Row]:
+def precision_recall(labels: NDArray, scores: NDArray, positive: int = 1) -> list[Row]:
     """Rows of recall and precision, recall rising; a step curve that holds to the left of a point.
 
     It ends at the highest recall, 1, which calling every image positive reaches.
     """
     curves = []
-    for true, score in _one_against_rest(labels, scores):
+    for true, score in _ranked(labels, scores, positive):
         precision, recall, _ = precision_recall_curve(true, score, drop_intermediate=True)
         curves.append((recall[::-1], precision[::-1]))
     across, up = curves[0] if len(curves) == 1 else _mean_of_steps(curves)
@@ -70,14 +101,17 @@ def reliability_rows(labels: NDArray, scores: NDArray, calibrated: NDArray) -> l
     ]
 
 
-def score_histogram(labels: NDArray, scores: NDArray, classes: Sequence[str]) -> list[Row]:
+def score_histogram(
+    labels: NDArray, scores: NDArray, classes: Sequence[str], positive: int = 1
+) -> list[Row]:
     """Rows of lower, upper, label, count: how many images have a score in (lower, upper].
 
-    Of two classes the score of class 1, a label being a true class; of more the highest score, the
-    labels being `right` and `wrong`.
+    Of two classes the score of the positive one, a label being a true class; of more the highest
+    score, the labels being `right` and `wrong`.
     """
     if len(classes) == 2:
-        values, groups = scores[:, 1], {name: labels == i for i, name in enumerate(classes)}
+        values = scores[:, positive]
+        groups = {name: labels == i for i, name in enumerate(classes)}
     else:
         right = scores.argmax(axis=1) == labels
         values, groups = scores.max(axis=1), {"right": right, "wrong": ~right}
@@ -95,9 +129,9 @@ def score_histogram(labels: NDArray, scores: NDArray, classes: Sequence[str]) ->
     ]
 
 
-def confusion(labels: NDArray, scores: NDArray, classes: Sequence[str]) -> list[Row]:
+def confusion_rows(labels: NDArray, scores: NDArray, classes: Sequence[str]) -> list[Row]:
     """Rows of actual, predicted, images and share: the part of the actual class's images."""
-    matrix = confusion_matrix(labels, scores.argmax(axis=1), labels=range(len(classes)))
+    matrix = confusion(labels, scores)
     return [
         {
             "actual": actual,
@@ -110,10 +144,8 @@ def confusion(labels: NDArray, scores: NDArray, classes: Sequence[str]) -> list[
     ]
 
 
-def _one_against_rest(labels: NDArray, scores: NDArray) -> list[tuple[NDArray, NDArray]]:
-    if scores.shape[1] == 2:
-        return [(labels == 1, scores[:, 1])]
-    return [(labels == c, scores[:, c]) for c in np.unique(labels)]
+def _ranked(labels: NDArray, scores: NDArray, positive: int) -> list[tuple[NDArray, NDArray]]:
+    return [(labels == c, scores[:, c]) for c in ranked_classes(labels, scores, positive)]
 
 
 def _mean_of_lines(curves: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:

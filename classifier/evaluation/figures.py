@@ -1,43 +1,17 @@
 """The figures of one model on the test split, each with a 95 % interval.
 
-`labels` are int64 [n], `scores` float64 [n, k], k ≥ 2, with rows that sum to 1; class 1 of two is
-the positive one. An image's prediction is the class with the highest score. Values are
-scikit-learn's; predictions.csv suffices to compute them again.
-
-Intervals, with the names that `Figure.method` gives them:
-
-- `wilson`: accuracy, top-k, precision and recall are counts of independent images: Wilson's score
-  interval (scipy). That of a precision takes the number of predictions as given.
-- `wilson of jaccard`: F1 is 2J / (1 + J) of the class's Jaccard index J = hits / (hits + false
-  alarms + misses), such a count too: Wilson's interval of J, carried over.
-- `wilson, squared and added`: balanced accuracy is the mean of independent recalls, whose intervals
-  are combined by squares (MOVER: Zou and Donner 2008, Statistics in Medicine 27, 1693–1702).
-- `bootstrap, score`: ROC AUC: the variance of a bootstrap, then a score interval, as Wilson's is
-  one: all areas t with |AUC − t| ≤ 1.96 √(r V(t)), V being Hanley and McNeil's variance (1982,
-  Radiology 143, 29–36; as in method 5 of Newcombe 2006, Statistics in Medicine 25, 559–573) and r
-  the ratio of the bootstrap's variance to it.
-- `bootstrap, wilson`: average precision, macro precision and macro F1: likewise with the variance
-  t (1 − t) / n of a proportion, n being the positive images or all images.
-- `bootstrap-t`: log loss and Brier score: means of images few of which weigh most, so that a
-  resample's distance is measured in its own standard error (Efron and Tibshirani 1993, section
-  12.5). Percentiles cover 87 to 93 % where few images are wrong.
-
-The bootstrap draws images within each class, so that no class is lost. Where few images are ranked
-wrongly neither its percentiles nor its variance can be trusted (of an AUC of 0.998 at 500 images
-the percentiles cover 87 %, and where every image is right they shrink to nothing); there the ratio
-r is drawn towards 1 (`_ratio`), and the intervals are rather too wide than too narrow.
-`python -m tests.simulate_intervals` shows how often the intervals hold the true value.
+`labels` are int64 [n], `scores` float64 [n, k], k ≥ 2, with rows that sum to 1; `positive` is
+the positive class of two. An image's prediction is the class with the highest score. Values are
+scikit-learn's; predictions.csv suffices to compute them again. Intervals: see `intervals`.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import binomtest, norm
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -47,39 +21,20 @@ from sklearn.metrics import (
     roc_auc_score,
     top_k_accuracy_score,
 )
-from statsmodels.stats.proportion import proportion_confint
 
 from classifier.evaluation.calibration import calibration_error, expected_calibration_error
+from classifier.evaluation.intervals import (
+    Figure,
+    auc_interval,
+    bootstrap,
+    losses_of,
+    mean_of,
+    proportion,
+    studentised,
+    wilson_of_spread,
+)
 
 DIGITS = 4  # a test split of 2,000 tells accuracies apart by 0.0005
-Z = float(norm.ppf(0.975))
-CHUNK = 500_000  # weights at a time: 4 MB stay in a core's cache
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A value and its 95 % interval; NaN where it has no meaning, as a precision without a call."""
-
-    value: float
-    low: float
-    high: float
-    method: str
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What each resample of the images gives: float64 [resamples].
-
-    The first two, [resamples, 2], are a mean and its standard error; the last two have a column for
-    each ranked class: class 1 of two, of more all that have images.
-    """
-
-    log_loss: NDArray
-    brier: NDArray
-    precision: NDArray
-    f1: NDArray
-    roc_auc: NDArray
-    average_precision: NDArray
 
 
 def headline(labels: NDArray, scores: NDArray) -> dict[str, float]:
@@ -90,13 +45,14 @@ def headline(labels: NDArray, scores: NDArray) -> dict[str, float]:
     """
     _check(labels, scores)
     accuracy = proportion(int((scores.argmax(axis=1) == labels).sum()), len(labels))
-    ranked = [roc_auc_score(labels == c, scores[:, c]) for c in _ranked_classes(labels, scores)]
+    # Of two classes either gives the same area.
+    areas = [roc_auc_score(labels == c, scores[:, c]) for c in ranked_classes(labels, scores)]
     figures = {
         "accuracy": accuracy.value,
         "accuracy_low": accuracy.low,
         "accuracy_high": accuracy.high,
         "loss": float(log_loss(labels, scores, labels=list(range(scores.shape[1])))),
-        "roc_auc": float(np.mean(ranked)),
+        "roc_auc": float(np.mean(areas)),
         "ece": expected_calibration_error(labels, scores),
     }
     return {name: round(value, DIGITS) for name, value in figures.items()}
@@ -107,10 +63,11 @@ def details(
     scores: NDArray,
     class_names: Sequence[str],
     *,
+    positive: int = 1,
     seed: int = 0,
     resamples: int = 2000,
 ) -> dict[str, Any]:
-    """Return all figures as plain numbers, lists and dictionaries; a meaningless one is None.
+    """Return all figures as plain numbers, lists and dictionaries; None when undefined.
 
     `confusion` has a row for each true class. `ece` stands beside the mean and the 95th percentile
     of what a perfectly calibrated model with these scores would show. With more than two classes
@@ -124,17 +81,17 @@ def details(
         raise ValueError(f"{len(class_names)} class names for {scores.shape[1]} columns of scores")
     classes = list(range(scores.shape[1]))
     predicted = scores.argmax(axis=1)
-    matrix = confusion_matrix(labels, predicted, labels=classes)
+    matrix = confusion(labels, scores)
     by_class = [
         _class_figures(int(matrix[c, c]), int(matrix[c].sum()), int(matrix[:, c].sum()))
         for c in classes
     ]
-    balanced = _mean_of([figures["recall"] for figures in by_class])
+    balanced = mean_of([figures["recall"] for figures in by_class])
     precision, _, f1, _ = precision_recall_fscore_support(
         labels, predicted, average="macro", zero_division=0.0
     )
-    samples = bootstrap(labels, scores, seed=seed, resamples=resamples)
-    ranked = _ranked_classes(labels, scores)
+    ranked = ranked_classes(labels, scores, positive)
+    samples = bootstrap(labels, scores, ranked, seed=seed, resamples=resamples)
     areas = [float(roc_auc_score(labels == c, scores[:, c])) for c in ranked]
     precisions = [float(average_precision_score(labels == c, scores[:, c])) for c in ranked]
     positives = [int((labels == c).sum()) for c in ranked]
@@ -156,16 +113,16 @@ def details(
     )
     error = float(log_loss(labels, scores, labels=classes))
     brier = float(brier_score_loss(labels, scores, labels=classes))
-    losses, squares = _losses(labels, scores)
+    losses, squares = losses_of(labels, scores)
     found: dict[str, Any] = as_dict(
         {
             "images": len(labels),
             "accuracy": proportion(int(np.trace(matrix)), len(labels)),
             "balanced_accuracy": balanced,
-            "log_loss": _studentised(error, losses, labels, samples.log_loss),
+            "log_loss": studentised(error, losses, labels, samples.log_loss),
             "roc_auc": roc_auc,
             "average_precision": average_precision,
-            "brier": _studentised(brier, squares, labels, samples.brier),
+            "brier": studentised(brier, squares, labels, samples.brier),
             "macro": {
                 "precision": wilson_of_spread(float(precision), samples.precision, len(labels)),
                 "recall": balanced,
@@ -191,94 +148,10 @@ def as_dict(figures: Any) -> Any:
     return figures
 
 
-def proportion(hits: int, n: int) -> Figure:
-    """Return hits / n with Wilson's interval; NaN where n is 0."""
-    if not n:
-        return Figure(math.nan, math.nan, math.nan, "wilson")
-    bounds = binomtest(hits, n).proportion_ci(method="wilson")
-    return Figure(hits / n, float(bounds.low), float(bounds.high), "wilson")
-
-
-def wilson_of_spread(value: float, samples: NDArray, n: int) -> Figure:
-    """Return a figure between 0 and 1 with Wilson's interval widened to the bootstrap's variance.
-
-    n: images that would tell it alone, were it a proportion.
-    """
-    ratio = _ratio(value, float(np.var(samples, ddof=1)), value * (1 - value) / n)
-    low, high = proportion_confint(value * n / ratio, n / ratio, method="wilson")
-    # A figure of 0 or 1 is its interval's end, which rounding may leave beside it.
-    return Figure(value, min(value, float(low)), max(value, float(high)), "bootstrap, wilson")
-
-
-def auc_interval(
-    value: float, samples: NDArray, positives: float, negatives: float, classes: int = 1
-) -> Figure:
-    """Return a ROC AUC, or its mean over `classes`, with its score interval.
-
-    positives, negatives: images, on average over the classes; the classes' areas are taken for
-    independent in Hanley and McNeil's variance, not in the bootstrap's.
-    """
-
-    def model(area: float) -> float:
-        one = (positives - 1) * (area / (2 - area) - area**2)
-        other = (negatives - 1) * (2 * area**2 / (1 + area) - area**2)
-        return (area * (1 - area) + one + other) / (positives * negatives * classes)
-
-    ratio = _ratio(value, float(np.var(samples, ddof=1)), model(value))
-
-    def outside(area: float) -> float:
-        return abs(value - area) - Z * math.sqrt(max(0.0, ratio * model(area)))
-
-    edge = 1e-12
-    low = 0.0 if value <= edge else brentq(outside, 0.0, min(value, 1 - edge))
-    high = 1.0 if value >= 1 - edge else brentq(outside, max(value, edge), 1.0)
-    return Figure(value, float(low), float(high), "bootstrap, score")
-
-
-def _ratio(value: float, variance: float, model: float) -> float:
-    """Return the bootstrap's variance over the model's, drawn towards 1 where errors are few.
-
-    p (1 − p)² / variance is the number of errors among the images for which a proportion p has this
-    variance. The model weighs as much as three errors: with less the intervals of some models' AUC
-    near 1 cover less than 93 %, with more they are wider for nothing (docs/results.md).
-    """
-    errors = value * (1 - value) ** 2 / variance if variance > 0 else 0.0
-    if errors <= 0 or model <= 0:
-        return 1.0
-    return (errors * variance / model + 3) / (errors + 3)
-
-
-def bootstrap(labels: NDArray, scores: NDArray, *, seed: int, resamples: int) -> Samples:
-    """Return figures of resampled images, drawn within each class as often as it has images."""
-    classes = scores.shape[1]
-    predicted = scores.argmax(axis=1)
-    log_loss_of, brier_of = (_mean(loss, labels) for loss in _losses(labels, scores))
-    called = np.eye(classes)[predicted]
-    hit = called * (predicted == labels)[:, None]
-    given = np.bincount(labels, minlength=classes)
-    # As scikit-learn's macro averages: the classes that occur, as a label or as a prediction.
-    present = (given + called.sum(axis=0)) > 0
-    rankings = [_ranking(labels == c, scores[:, c]) for c in _ranked_classes(labels, scores)]
-
-    parts = []
-    for weights in _resamplings(labels, np.random.default_rng(seed), resamples):
-        hits, calls = (weights @ hit)[:, present], (weights @ called)[:, present]
-        ranked = np.array([ranking(weights) for ranking in rankings])
-        parts.append(
-            Samples(
-                log_loss=log_loss_of(weights),
-                brier=brier_of(weights),
-                precision=(hits / np.maximum(calls, 1)).mean(axis=1),
-                # A class that this resample lacks counts as 0.
-                f1=(2 * hits / np.maximum(calls + given[present], 1)).mean(axis=1),
-                roc_auc=ranked[:, 0].T,
-                average_precision=ranked[:, 1].T,
-            )
-        )
-    return Samples(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in FIELDS})
-
-
-FIELDS = tuple(Samples.__dataclass_fields__)
+def confusion(labels: NDArray, scores: NDArray) -> NDArray[np.int64]:
+    """Count images by true class (rows) and predicted class (columns), [k, k]."""
+    matrix = confusion_matrix(labels, scores.argmax(axis=1), labels=range(scores.shape[1]))
+    return np.asarray(matrix)
 
 
 def _check(labels: NDArray, scores: NDArray) -> None:
@@ -288,9 +161,9 @@ def _check(labels: NDArray, scores: NDArray) -> None:
         raise ValueError("figures need test images of at least two classes")
 
 
-def _ranked_classes(labels: NDArray, scores: NDArray) -> list[int]:
-    """Class 1 of two; of more, all that have images, each against the rest."""
-    return [1] if scores.shape[1] == 2 else [int(c) for c in np.unique(labels)]
+def ranked_classes(labels: NDArray, scores: NDArray, positive: int = 1) -> list[int]:
+    """List the positive class of two, or all classes that have images, each against the rest."""
+    return [positive] if scores.shape[1] == 2 else [int(c) for c in np.unique(labels)]
 
 
 def _class_figures(hits: int, given: int, called: int) -> dict[str, Any]:
@@ -304,99 +177,7 @@ def _class_figures(hits: int, given: int, called: int) -> dict[str, Any]:
     }
 
 
-def _mean_of(recalls: list[Figure]) -> Figure:
-    known = [recall for recall in recalls if not math.isnan(recall.value)]
-    value = sum(recall.value for recall in known) / len(known)
-    below = math.hypot(*(recall.value - recall.low for recall in known)) / len(known)
-    above = math.hypot(*(recall.high - recall.value for recall in known)) / len(known)
-    return Figure(value, value - below, value + above, "wilson, squared and added")
-
-
-def _losses(labels: NDArray, scores: NDArray) -> tuple[NDArray, NDArray]:
-    """Return each image's part of log loss and Brier score, as scikit-learn defines them."""
-    classes = scores.shape[1]
-    own = scores[np.arange(len(labels)), labels]
-    losses = -np.log(np.clip(own, np.finfo(np.float64).eps, 1))
-    squares = ((scores - np.eye(classes)[labels]) ** 2).sum(axis=1)
-    return losses, squares / 2 if classes == 2 else squares
-
-
-def _studentised(value: float, of_images: NDArray, labels: NDArray, samples: NDArray) -> Figure:
-    """Return a mean over images that is never negative; samples: float64 [resamples, 2]."""
-    mean, error = _mean(of_images, labels)(np.ones((1, len(labels))))[0]
-    known = samples[:, 1] > 0
-    if not known.any():  # all images weigh the same
-        return Figure(value, value, value, "bootstrap-t")
-    distances = (samples[known, 0] - mean) / samples[known, 1]
-    below, above = np.percentile(distances, [97.5, 2.5]) * error
-    return Figure(value, max(0.0, float(mean - below)), float(mean - above), "bootstrap-t")
-
-
-def _mean(of_images: NDArray, labels: NDArray) -> Callable[[NDArray], NDArray]:
-    """Return a function of weights [r, n] that gives mean and standard error, [r, 2].
-
-    As the resamples are drawn within classes, so is the variance the sum of that within classes.
-    """
-    given = np.bincount(labels)
-    inside = np.eye(len(given))[labels]
-    first, second = inside * of_images[:, None], inside * (of_images**2)[:, None]
-
-    def moments(weights: NDArray) -> NDArray:
-        sums = weights @ first
-        spread = weights @ second - sums**2 / np.maximum(given, 1)
-        errors = np.sqrt(np.maximum(spread, 0).sum(axis=1)) / len(labels)
-        return np.stack([sums.sum(axis=1) / len(labels), errors], axis=1)
-
-    return moments
-
-
 def _top(labels: NDArray, scores: NDArray, k: int) -> Figure:
     classes = list(range(scores.shape[1]))
     hits = top_k_accuracy_score(labels, scores, k=k, labels=classes, normalize=False)
     return proportion(int(hits), len(labels))
-
-
-def _resamplings(
-    labels: NDArray, generator: np.random.Generator, resamples: int
-) -> Iterator[NDArray]:
-    """Yield how often each resample draws each image: float64 [some, n], a few MB at a time."""
-    members = [np.flatnonzero(labels == c) for c in np.unique(labels)]
-    n = len(labels)
-    rows = max(1, CHUNK // n)
-    for start in range(0, resamples, rows):
-        size = min(rows, resamples - start)
-        first = np.arange(size)[:, None] * n
-        drawn = [
-            (first + inside[generator.integers(len(inside), size=(size, len(inside)))]).ravel()
-            for inside in members
-        ]
-        counts = np.bincount(np.concatenate(drawn), minlength=size * n)
-        yield counts.reshape(size, n).astype(np.float64)
-
-
-def _ranking(true: NDArray, score: NDArray) -> Callable[[NDArray], tuple[NDArray, NDArray]]:
-    """Return a function of weights [r, n] that gives ROC AUC and average precision, each [r].
-
-    All resamples share one sorting. Images of equal score form one step of the curves, as in
-    scikit-learn: the AUC is the area of trapezoids, the average precision a sum of rectangles.
-    """
-    order = np.argsort(-score, kind="stable")
-    positive = true[order].astype(np.float64)
-    ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
-    tied = len(ends) < len(score)
-
-    def areas(weights: NDArray) -> tuple[NDArray, NDArray]:
-        drawn = weights[:, order]
-        calls = np.cumsum(drawn, axis=1)
-        hits = np.cumsum(drawn * positive, axis=1)
-        if tied:
-            calls, hits = calls[:, ends], hits[:, ends]
-        alarms = calls - hits
-        new_hits = np.diff(hits, axis=1, prepend=0)
-        new_alarms = np.diff(alarms, axis=1, prepend=0)
-        roc_auc = np.einsum("ij,ij->i", new_alarms, hits - new_hits / 2)
-        precision = hits / np.maximum(calls, 1)
-        average_precision = np.einsum("ij,ij->i", new_hits, precision)
-        return roc_auc / (hits[:, -1] * alarms[:, -1]), average_precision / hits[:, -1]
-
-    return areas

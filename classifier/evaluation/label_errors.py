@@ -3,6 +3,7 @@
 The list is a suggestion. Nothing is removed or relabelled: a person looks and decides.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from classifier.base.splits import Split
 
 FOLDS = 5
 COMPONENTS = 64  # beyond them the regression learns single images by heart
@@ -31,16 +34,18 @@ class Suspect:
 def likely_wrong(features: NDArray, labels: NDArray, *, seed: int = 0) -> list[Suspect]:
     """Return the suspects, the surest first.
 
-    features: float [n, d] that a network without knowledge of these labels computes, such as
-    VGG16's ImageNet features; d of some hundreds (the mean over the positions) is enough and fast,
-    12,800 is slow. labels: int64 [n].
-
     Each image is judged by a logistic regression (standardised features, 64 principal components)
     that was fitted on the other folds. Confident learning (cleanlab; Northcutt, Jiang and Chuang
     2021, JAIR 70) then flags an image where another class is at least as probable as that class is,
     on average, for its own images: of cleanlab's rules the one with the fewest false suspicions
-    where few labels are wrong. Classes with a single image
-    can't be judged and are left out; with fewer than two other classes the list is empty.
+    where few labels are wrong. Classes with a single image can't be judged and are left out; with
+    fewer than two other classes the list is empty.
+
+    Args:
+        features: float [n, d], computed by a network that does not know these labels; a d of some
+            hundreds is enough and fast, 12,800 is slow.
+        labels: int64 [n].
+        seed: of the folds and of the principal components.
     """
     classes, counts = np.unique(labels, return_counts=True)
     judged = np.flatnonzero(np.isin(labels, classes[counts >= 2]))
@@ -84,3 +89,38 @@ def _cross_fitted(features: NDArray, labels: NDArray, seed: int) -> NDArray:
         ),
         dtype=np.float64,
     )
+
+
+def find_label_errors(splits: Mapping[str, Split], features: Mapping[str, NDArray]) -> list[dict]:
+    """List the pictures whose label is likely wrong, the surest first.
+
+    Of validation and test: the network that made the features never saw their labels, while it may
+    have learned wrong labels of training pictures by heart; the report says so.
+
+    Args:
+        splits: those to look through, by name.
+        features: of each of them, float [n, d].
+
+    Returns:
+        split, row (in the split), path, label, suggested and confidence of each.
+    """
+    rows = [(name, row) for name, split in splits.items() for row in range(len(split))]
+    suspects = likely_wrong(
+        np.concatenate([features[name] for name in splits]),
+        np.concatenate([split.labels for split in splits.values()]),
+    )
+    found = []
+    for suspect in suspects:
+        name, row = rows[suspect.index]
+        split = splits[name]
+        found.append(
+            {
+                "split": name,
+                "row": row,
+                "path": split.paths[row],
+                "label": split.classes[suspect.given],
+                "suggested": split.classes[suspect.suggested],
+                "confidence": suspect.confidence,
+            }
+        )
+    return found

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix_at_thresholds
 
 from classifier.base.wording import decimals
-from classifier.evaluation.figures import as_dict, proportion
+from classifier.evaluation.figures import as_dict
+from classifier.evaluation.intervals import proportion
 
 
 @dataclass(frozen=True)

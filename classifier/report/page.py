@@ -107,6 +107,31 @@ class Report:
     versions: dict[str, str]
 
 
+def gather(
+    details: dict[str, Any],
+    charts: dict[str, dict[str, list[dict[str, Any]]]],
+    pictures: dict[str, Path],
+    params: dict[str, Any],
+) -> Report:
+    """Put what the earlier stages left behind beside what evaluation has found."""
+    names = list(details["models"])
+    return Report(
+        dataset=read_json(Path("data/raw/dataset.json")),
+        quality=read_json(Path("data/splits/report.json")),
+        details=details,
+        curves={name: read_curve(Path("plots/curves") / f"{name}.tsv") for name in names},
+        kept={name: read_json(Path("metrics") / f"{name}.json")["best_epoch"] for name in names},
+        trained={name: read_json(Path("data/models") / f"{name}.json") for name in names},
+        roc=charts["roc"],
+        precision_recall=charts["precision_recall"],
+        reliability=charts["reliability"],
+        scores=charts["scores"],
+        pictures=pictures,
+        params=params,
+        versions=versions(),
+    )
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file that another stage wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
@@ -283,8 +308,8 @@ def ranking(content: Report, names: list[str]) -> list[charts.Chart]:
 
 def histograms(content: Report, names: list[str]) -> list[charts.Chart]:
     """Test pictures by score, a chart a model."""
-    classes = content.details["classes"]
-    x_label = f"score of {classes[1]}" if len(classes) == 2 else "confidence"
+    positive = content.details["positive"]
+    x_label = f"score of {positive}" if positive else "confidence"
     found = []
     for number, name in enumerate(names):
         rows = content.scores.get(name, [])

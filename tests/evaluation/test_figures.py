@@ -8,14 +8,8 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from classifier.evaluation.figures import (
-    auc_interval,
-    bootstrap,
-    details,
-    headline,
-    proportion,
-    wilson_of_spread,
-)
+from classifier.evaluation.figures import details, headline, ranked_classes
+from classifier.evaluation.intervals import auc_interval, bootstrap, proportion, wilson_of_spread
 from tests.simulate_intervals import draw, model_coverage, wilson_coverage
 
 NAMES = ["cat", "dog", "eel", "fox", "gnu", "hen"]
@@ -122,7 +116,7 @@ def test_every_interval_holds_its_value_and_all_is_plain_json(data):
 def test_each_resample_has_the_figures_that_scikit_learn_gives_it(digits):
     # Rounded scores are tied: a step of the curves, not an order.
     labels, scores = several(n=80, k=3, seed=4, digits=digits)
-    samples = bootstrap(labels, scores, seed=5, resamples=20)
+    samples = bootstrap(labels, scores, ranked_classes(labels, scores), seed=5, resamples=20)
     generator = np.random.default_rng(5)
     members = [np.flatnonzero(labels == c) for c in range(3)]
     drawn = [m[generator.integers(len(m), size=(20, len(m)))] for m in members]
@@ -148,7 +142,7 @@ def test_resamples_vary_as_much_as_new_images_do():
     generator = np.random.default_rng(6)
     values = [headline(*draw("normal", 0.85, 300, generator))["roc_auc"] for _ in range(200)]
     labels, scores = draw("normal", 0.85, 300, generator)
-    samples = bootstrap(labels, scores, seed=1, resamples=2000)
+    samples = bootstrap(labels, scores, ranked_classes(labels, scores), seed=1, resamples=2000)
     assert samples.roc_auc.std() == pytest.approx(np.std(values), rel=0.35)
 
 
@@ -263,7 +257,7 @@ def test_ranked_and_macro_figures_have_intervals_as_wide_as_their_own_resamples_
     labels = np.repeat([0, 1, 2], [800, 800, 15])
     scores = softmax(generator.normal(size=(1615, 3)) + 1.5 * np.eye(3)[labels], axis=1)
     found = details(labels, scores, "abc", seed=3, resamples=1000)
-    samples = bootstrap(labels, scores, seed=3, resamples=1000)
+    samples = bootstrap(labels, scores, ranked_classes(labels, scores), seed=3, resamples=1000)
     for figure, own in (
         (found["average_precision"], samples.average_precision.mean(axis=1)),
         (found["classes"]["a"]["average_precision"], samples.average_precision[:, 0]),

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 from itertools import pairwise
 
 import keras
@@ -14,9 +13,14 @@ from sklearn import metrics as sk
 from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from classifier.base.errors import UserError
+from classifier.base.files import write_json
 from classifier.base.splits import Split
-from classifier.evaluation import assessment
-from classifier.evaluation.assessment import Seen
+from classifier.evaluation import scores as passes
+from classifier.evaluation.curves import CHARTS, chart_rows
+from classifier.evaluation.details import all_details, positive_class
+from classifier.evaluation.files import write_charts, write_predictions
+from classifier.evaluation.label_errors import find_label_errors
+from classifier.evaluation.scores import Seen, look
 from classifier.evaluation.scores import scores as plain_scores
 from classifier.networks.cnn5 import cnn5
 
@@ -39,6 +43,12 @@ def made_scores(split: Split, strength: float, seed: int) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
+def charts_of(splits, seen, details):
+    test = splits["test"]
+    temperatures = {name: one["temperature"] for name, one in details["models"].items()}
+    return chart_rows(test.labels, seen.scores["test"], test.classes, temperatures)
+
+
 @pytest.fixture(scope="module", params=[2, 4])
 def judged(request, tmp_path_factory):
     """Splits, details and the folder that everything was written to."""
@@ -47,22 +57,21 @@ def judged(request, tmp_path_factory):
         name: made_split(n, classes, seed)
         for seed, (name, n) in enumerate([("train", 40), ("validation", 150), ("test", 200)])
     }
-    seen = {}
-    for name in ("validation", "test"):
-        split = splits[name]
-        scores = {
-            model: made_scores(split, strength, seed)
-            for seed, (model, strength) in enumerate([("baseline", 0.7), ("vgg16", 2.0)])
-        }
+    seen = Seen({}, {})
+    for name, split in splits.items():
         features = np.random.default_rng(0).normal(size=(len(split), 8)).astype(np.float32)
         features[np.arange(len(split)), split.labels] += 6
-        seen[name] = Seen(scores, features)
-    details = assessment.all_details(splits, seen, "youden")
+        seen.features[name] = features
+        if name != "train":
+            seen.scores[name] = {
+                model: made_scores(split, strength, seed)
+                for seed, (model, strength) in enumerate([("baseline", 0.7), ("vgg16", 2.0)])
+            }
+    details = all_details(splits, seen, "youden")
     folder = tmp_path_factory.mktemp("evaluation")
-    assessment.write_predictions(folder / "predictions.csv", splits, seen)
-    assessment.write_details(folder / "details.json", details)
-    charts = assessment.chart_rows(splits["test"], seen["test"], details)
-    assessment.write_charts(folder, charts)
+    write_predictions(folder / "predictions.csv", splits, seen)
+    write_json(folder / "details.json", details)
+    write_charts(folder, charts_of(splits, seen, details))
     return splits, seen, json.loads((folder / "details.json").read_text()), folder
 
 
@@ -149,7 +158,7 @@ def test_the_threshold_follows_from_the_predictions(judged, model, goal):
     splits, seen, _, folder = judged
     if len(splits["test"].classes) > 2:
         pytest.skip("a threshold is for two classes: with more, the highest score decides")
-    found = assessment.all_details(splits, seen, goal)["models"][model]["threshold"]
+    found = all_details(splits, seen, goal)["models"][model]["threshold"]
     labels, scores, _, _ = recomputed(folder, model, "validation")
     levels = sorted(set(scores[:, 1]))
     middles = [(low + high) / 2 for low, high in pairwise([levels[0], *levels])]
@@ -211,7 +220,7 @@ def test_temperature_and_threshold_come_from_validation_alone(judged):
     splits, seen, details, _ = judged
     test = splits["test"]
     turned = Split(test.images, (test.labels + 1) % len(test.classes), test.paths, test.classes)
-    other = assessment.all_details(splits | {"test": turned}, seen, "youden")
+    other = all_details(splits | {"test": turned}, seen, "youden")
     for name, model in details["models"].items():
         assert other["models"][name]["temperature"] == model["temperature"]
         if model["threshold"]:
@@ -248,13 +257,13 @@ def test_wrong_labels_are_found_under_their_paths_and_splits():
     # A clear case of its class, under the label of the other one.
     features["test"][7, 0] = 20 * splits["test"].labels[7] - 10
     splits["test"].labels[7] = 1 - splits["test"].labels[7]
-    one, *_ = assessment.find_label_errors(splits, features)
+    one, *_ = find_label_errors(splits, features)
     assert (one["split"], one["row"], one["path"]) == ("test", 7, "folder, 2/7.jpg")
     assert one["label"] == classes[splits["test"].labels[7]] != one["suggested"]
     assert 0.5 < one["confidence"] <= 1
 
 
-@pytest.mark.parametrize("chart", assessment.CHARTS)
+@pytest.mark.parametrize("chart", CHARTS)
 def test_charts_have_a_file_a_model_with_a_few_hundred_rows_at_most(judged, chart):
     ending, comma = ("csv", ",") if chart == "confusion" else ("tsv", "\t")
     for model in ("baseline", "vgg16"):
@@ -267,7 +276,7 @@ def test_charts_have_a_file_a_model_with_a_few_hundred_rows_at_most(judged, char
 
 def test_the_areas_under_the_curves_are_the_figures(judged):
     splits, seen, details, _ = judged
-    charts = assessment.chart_rows(splits["test"], seen["test"], details)
+    charts = charts_of(splits, seen, details)
     for model, found in details["models"].items():
         roc = pd.DataFrame(charts["roc"][model])
         area = np.trapezoid(roc.true_positive_rate, roc.false_positive_rate)
@@ -284,47 +293,110 @@ def test_the_areas_under_the_curves_are_the_figures(judged):
             assert sum(row["count"] for row in rows) == len(splits["test"])
 
 
+def tiny_splits() -> dict[str, Split]:
+    sizes = {"train": 33, "validation": 8, "test": 40}  # some of more than one batch
+    return {
+        name: made_split(n, CLASSES[2], seed, size=80)
+        for seed, (name, n) in enumerate(sizes.items())
+    }
+
+
 def test_one_pass_gives_the_scores_and_the_features(monkeypatch):
     keras.utils.set_random_seed(0)
-    split = made_split(40, CLASSES[2], 0, size=80)  # more than one batch
+    splits = tiny_splits()
     models = {"baseline": cnn5(80, 2), "vgg16": cnn5(80, 2)}
-    given = []
-    predict = keras.Model.predict_on_batch
+    given, traced = [], []
+    compiled = passes.compiled
 
-    def counted(model, batch):
-        given.append(len(batch))
-        return predict(model, batch)
+    def counted(model):
+        run = compiled(model)
+        traced.append(run)
+        return lambda batch: given.append(len(batch)) or run(batch)
 
-    with monkeypatch.context() as counting:
-        counting.setattr(keras.Model, "predict_on_batch", counted)
-        counting.setattr(keras.Model, "predict", None)  # what went this way would not be counted
-        seen = assessment.look(models, split, features_of="vgg16")
-    assert sum(given) == len(split) * len(models)
+    monkeypatch.setattr(passes, "compiled", counted)
+    seen = look(models, splits, features_of="vgg16")
+    assert sum(given) == (8 + 40) * len(models) + 33
+    assert [run.experimental_get_tracing_count() for run in traced] == [1, 1]
+    assert {name: list(scores) for name, scores in seen.scores.items()} == {
+        "validation": ["baseline", "vgg16"],
+        "test": ["baseline", "vgg16"],
+    }
+    assert {name: len(features) for name, features in seen.features.items()} == {
+        name: len(split) for name, split in splits.items()
+    }
+    images = splits["test"].images
     for name, model in models.items():
-        np.testing.assert_allclose(seen.scores[name], plain_scores(model, split.images), atol=1e-6)
+        np.testing.assert_array_equal(seen.scores["test"][name], plain_scores(model, images))
     kernel, bias = models["vgg16"].get_layer("output").get_weights()
-    logits = seen.features @ kernel + bias
+    logits = seen.features["test"] @ kernel + bias
     np.testing.assert_allclose(
-        1 / (1 + np.exp(-logits[:, 0])), seen.scores["vgg16"][:, 1], atol=1e-5
+        1 / (1 + np.exp(-logits[:, 0])), seen.scores["test"]["vgg16"][:, 1], atol=1e-5
     )
-    assert not math.isnan(seen.features.sum())
 
 
 def test_a_diverged_model_is_named_in_one_line():
-    split = made_split(8, CLASSES[2], 0, size=80)
     models = {"baseline": cnn5(80, 2), "vgg16": cnn5(80, 2)}
     kernel, bias = models["vgg16"].get_layer("output").get_weights()
     models["vgg16"].get_layer("output").set_weights([np.full_like(kernel, np.nan), bias])
     with pytest.raises(UserError, match=r"^vgg16 diverged in training: its scores are not finite"):
-        assessment.look(models, split, features_of="vgg16")
+        look(models, tiny_splits(), features_of="vgg16")
 
 
-def test_a_whole_splits_scores_come_from_the_faster_copy(monkeypatch):
+def test_the_scores_come_from_the_faster_copy(monkeypatch):
     keras.utils.set_random_seed(0)
-    split = made_split(8, CLASSES[2], 0, size=80)
+    splits = tiny_splits()
     given, faster = cnn5(80, 2), cnn5(80, 2)
     asked = []
-    monkeypatch.setattr(assessment, "accelerated", lambda *asking: asked.append(asking) or faster)
-    seen = assessment.look({"vgg16": given}, split, features_of="vgg16")
-    assert asked == [(given, 8)]
-    np.testing.assert_allclose(seen.scores["vgg16"], plain_scores(faster, split.images), atol=1e-6)
+    monkeypatch.setattr(passes, "accelerated", lambda *asking: asked.append(asking) or faster)
+    seen = look({"vgg16": given}, splits, features_of="vgg16")
+    assert asked == [(given, 81)]
+    expected = plain_scores(faster, splits["test"].images)
+    np.testing.assert_array_equal(seen.scores["test"]["vgg16"], expected)
+
+
+def test_the_other_class_is_the_positive_one_where_params_say_so(judged):
+    splits, seen, details, folder = judged
+    if len(splits["test"].classes) > 2:
+        pytest.skip("of two classes alone one is the positive one")
+    assert details["positive"] == "dogs"
+    found = all_details(splits, seen, "precision>=0.8", positive=0)
+    assert found["positive"] == "cats"
+    labels, scores, _, _ = recomputed(folder, "baseline")
+    other = found["models"]["baseline"]
+    called = scores[:, 0] >= other["threshold"]["value"]
+    assert other["threshold"]["positive"] == "cats"
+    assert other["threshold"]["test"]["precision"]["value"] == pytest.approx(
+        sk.precision_score(labels == 0, called)
+    )
+    assert other["test"]["average_precision"]["value"] == pytest.approx(
+        sk.average_precision_score(labels == 0, scores[:, 0])
+    )
+    assert other["test"]["roc_auc"]["value"] == pytest.approx(
+        details["models"]["baseline"]["test"]["roc_auc"]["value"]
+    )
+    test = splits["test"]
+    rows = chart_rows(labels, {"m": scores}, test.classes, {"m": 1.0}, positive=0)
+    steps = pd.DataFrame(rows["precision_recall"]["m"])
+    area = float((np.diff(steps.recall) * steps.precision[1:]).sum())
+    assert area == pytest.approx(other["test"]["average_precision"]["value"], abs=0.006)
+    high = [row for row in rows["scores"]["m"] if row["lower"] >= 0.5 and row["label"] == "cats"]
+    assert sum(row["count"] for row in high) == int((scores[labels == 0, 0] > 0.5).sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "expected"),
+    [(None, ("a", "b"), 1), ("a", ("a", "b"), 0), ("b", ("a", "b"), 1), (None, "abc", 1)],
+)
+def test_the_positive_class_is_the_second_unless_params_name_it(name, classes, expected):
+    assert positive_class(name, classes) == expected
+
+
+def test_a_positive_class_that_there_is_not_is_one_line():
+    with pytest.raises(
+        UserError, match=r"^evaluate.positive is 'dog', the classes are: cats, dogs$"
+    ):
+        positive_class("dog", CLASSES[2])
+    with pytest.raises(
+        UserError, match=r"^evaluate.positive is for two classes, here are 4: null$"
+    ):
+        positive_class("a", CLASSES[4])
