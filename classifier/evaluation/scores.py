@@ -81,7 +81,7 @@ def _pass(
     with tqdm(total=len(images), desc=title, unit=" pictures", disable=None) as bar:
         for start in range(0, len(images), PREDICTED_AT_ONCE):
             batch = np.asarray(images[start : start + PREDICTED_AT_ONCE])
-            parts.append([output.numpy() for output in run(batch)])
+            parts.append([output.numpy() for output in keras.tree.flatten(run(batch))])
             bar.update(len(batch))
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 

@@ -15,8 +15,8 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from classifier.base.wording import decimals
-from classifier.evaluation import assessment as evaluation
 from classifier.evaluation import curves
+from classifier.evaluation import details as evaluation
 from classifier.evaluation import figures as metrics
 from classifier.evaluation.calibration import apply_temperature
 from classifier.evaluation.comparison import compare_models
@@ -122,6 +122,8 @@ def content(folder, classes=("cats", "dogs"), n=300) -> report.Report:
             "models": models,
             "comparisons": [asdict(one) for one in compare_models(labels, scores)],
             "label_errors": wrong,
+            "outliers": [],
+            "positive": classes[1] if len(classes) == 2 else None,
             "classes": list(classes),
             "images": {"train": 2 * n, "validation": n, "test": n},
         },
