@@ -68,6 +68,7 @@ def lay_out() -> None:
         save_model(Path(f"data/models/{name}.keras"), model, {"classes": sorted(CLASSES)})
         write_curve(Path(f"plots/curves/{name}.tsv"), [row | {"epoch": n} for n in (1, 2, 3)])
         write_json(Path(f"metrics/{name}.json"), {"best_epoch": 2})
+        write_json(Path(f"data/models/{name}.json"), {"recipe": "random weights", "note": ""})
 
 
 def predictions(folder: Path) -> list[dict[str, str]]:
@@ -84,6 +85,11 @@ def test_it_writes_what_dvc_yaml_says(folder):
     for name in PICTURES:
         with Image.open(folder / f"plots/{name}.png") as image:
             assert np.ptp(np.asarray(image.convert("L"))) > 100, f"{name} is empty"
+
+
+def test_the_outliers_are_of_all_three_splits(folder):
+    details = json.loads((folder / "data/evaluation/details.json").read_text(encoding="utf-8"))
+    assert {one["split"] for one in details["outliers"]} == {"train", "validation", "test"}
 
 
 def test_the_metrics_are_six_figures_a_model_that_the_predictions_give_too(folder):

@@ -79,7 +79,8 @@ def trained(tmp_path, monkeypatch) -> None:
 
 def calibrate() -> None:
     """Write what evaluate writes of the model that lies there."""
-    judged = {"vgg16": {"temperature": TEMPERATURE, "threshold": {"value": 0.5}}}
+    threshold = {"value": 0.5, "positive": "night"}
+    judged = {"vgg16": {"temperature": TEMPERATURE, "threshold": threshold}}
     write_calibrations(CALIBRATION, judged, {"vgg16": MODEL})
 
 
@@ -214,7 +215,9 @@ def test_another_models_calibration_is_refused_until_evaluate_has_run(trained):
 
 
 def test_a_calibration_that_names_no_model_is_refused(trained):
-    CALIBRATION.write_text(json.dumps({"vgg16": {"temperature": 1.0, "threshold": 0.5}}))
+    CALIBRATION.write_text(
+        json.dumps({"vgg16": {"temperature": 1.0, "threshold": 0.5, "positive": "b"}})
+    )
     with pytest.raises(UserError, match="dvc repro evaluate"):
         run("x.jpg")
 
@@ -240,7 +243,7 @@ def test_changed_parameters_are_told_instead_of_decoding_in_another_way(trained,
 
 def test_two_runners_up_of_many_classes_the_likelier_first():
     scores = np.array([[0.1, 0.2, 0.6, 0.1], [0.4, 0.3, 0.1, 0.2]])
-    found = list(decide(["a", "b"], scores, ["k", "l", "m", "n"], Calibration(1.0, None)))
+    found = list(decide(["a", "b"], scores, ["k", "l", "m", "n"], Calibration(1.0, None, None)))
     assert [one.label for one in found] == ["m", "k"]
     assert [[label for label, _ in one.runners_up] for one in found] == [["l", "k"], ["l", "n"]]
     assert found[0].confidence == pytest.approx(0.6)
@@ -248,7 +251,13 @@ def test_two_runners_up_of_many_classes_the_likelier_first():
 
 def test_the_threshold_of_evaluation_decides_on_the_uncalibrated_score():
     scores = np.array([[0.3, 0.7], [0.05, 0.95], [0.7, 0.3]])
-    found = list(decide("abc", scores, ["day", "night"], Calibration(3.0, 0.9)))
+    found = list(decide("abc", scores, ["day", "night"], Calibration(3.0, 0.9, "night")))
     assert [one.label for one in found] == ["day", "night", "day"]
     assert found[0].confidence < 0.5
     assert found[0].runners_up[0][0] == "night"
+
+
+def test_the_threshold_is_of_the_score_of_the_positive_class_whichever_it_is():
+    scores = np.array([[0.3, 0.7], [0.05, 0.95], [0.15, 0.85]])
+    found = list(decide("abc", scores, ["day", "night"], Calibration(1.0, 0.1, "day")))
+    assert [one.label for one in found] == ["day", "night", "day"]
