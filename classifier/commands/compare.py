@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -79,13 +80,10 @@ def gather(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[Run]:
     none; running, queued and failed experiments don't count.
     """
     found = list(_finished(root, commits))
-    # `aug-long-1` is none of `aug`, and `net50` none of `net5`.
-    separator = "[-_.]" if prefix[-1:].isdigit() else "[-_.]?"
-    member = re.compile(rf"{re.escape(prefix)}({separator}(seed[-_.]?)?\d+)?")
     group: list[Run] = []
     for run in sorted(found, key=lambda run: _natural(run.name)):
         anew = all(run.parameters != other.parameters for other in group)
-        if member.fullmatch(run.name) and anew:
+        if _is_member(run.name, prefix) and anew:
             group.append(run)
     if not group:
         names = ", ".join(sorted((run.name for run in found), key=_natural)) or "none"
@@ -93,6 +91,28 @@ def gather(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[Run]:
             f"no finished experiment is called {prefix!r} and a number; there are: {names}"
         )
     return group
+
+
+def unfinished(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[str]:
+    """Name the experiments of a group that do not count, each with what DVC says of it.
+
+    An experiment that was killed may have left nothing but a gap in the numbers: `no a-2`.
+    """
+    listed = [one for one in _listed(root, commits) if _is_member(one["name"], prefix)]
+    waiting = {one["name"]: _state(one) for one in listed}
+    for run in _finished(root, commits):
+        waiting.pop(run.name, None)
+    numbered = re.compile(rf"{re.escape(prefix)}-(\d+)")
+    numbers = {int(found[1]) for one in listed if (found := numbered.fullmatch(one["name"]))}
+    gone = set(range(1, max(numbers, default=0))) - numbers
+    told = [f"{name} ({state})" for name, state in waiting.items()]
+    return sorted([*told, *(f"no {prefix}-{number}" for number in gone)], key=_natural)
+
+
+def _is_member(name: str, prefix: str) -> bool:
+    # `aug-long-1` is none of `aug`, and `net50` none of `net5`.
+    separator = "[-_.]" if prefix[-1:].isdigit() else "[-_.]?"
+    return bool(re.fullmatch(rf"{re.escape(prefix)}({separator}(seed[-_.]?)?\d+)?", name))
 
 
 def summarise(values: list[float]) -> Summary:
@@ -161,12 +181,19 @@ def differing(runs: list[Run]) -> dict[str, list[Any]]:
     return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
 
 
-def table(names: tuple[str, str], groups: tuple[list[Run], list[Run]], rows: list[Row]) -> str:
+def table(
+    names: tuple[str, str],
+    groups: tuple[list[Run], list[Run]],
+    rows: list[Row],
+    missing: tuple[list[str], list[str]] = ([], []),
+) -> str:
     """Return the comparison as text for a terminal, its lists wrapped at 100 columns."""
     lines = []
-    for name, runs in zip(names, groups, strict=True):
+    for name, runs, others in zip(names, groups, missing, strict=True):
         varied = f" that differ in {', '.join(differing(runs)) or 'nothing'}"
         lines.append(f"{name}: {counted(len(runs), 'run')}{varied if len(runs) > 1 else ''}")
+        if others:
+            lines += wrap(f"not counted: {', '.join(others)}", 100, subsequent_indent="  ")
     within = differing(groups[0]).keys() | differing(groups[1]).keys()
     between = {k: v for k, v in differing([*groups[0], *groups[1]]).items() if k not in within}
     changes = ", ".join(f"{key} {values[0]} → {values[-1]}" for key, values in between.items())
@@ -192,7 +219,23 @@ def table(names: tuple[str, str], groups: tuple[list[Run], list[Run]], rows: lis
 
 
 def _finished(root: Path, commits: int) -> Iterator[Run]:
-    """Yield each finished experiment once.
+    """Yield each finished experiment once."""
+    for experiment in _listed(root, commits):
+        data = experiment["revs"][0]["data"] if experiment["revs"] else None
+        measured = data["metrics"].get(METRICS, {}).get("data") if data else None
+        if _state(experiment) == "success" and measured:
+            parameters = dict(leaves(data["params"]["params.yaml"]["data"]))
+            yield Run(experiment["name"], parameters, measured)
+
+
+def _state(experiment: dict[str, Any]) -> str:
+    """What DVC says of an experiment, in small letters."""
+    return ((experiment["executor"] or {}).get("state") or "success").lower()
+
+
+@cache
+def _listed(root: Path, commits: int) -> list[dict[str, Any]]:
+    """List the named experiments, each once.
 
     From `dvc exp show --json`, which keeps the files apart: `dvc.api.exp_show` merges the columns
     of all metrics and parameters, and shows a running experiment with the metrics of its parent.
@@ -202,18 +245,12 @@ def _finished(root: Path, commits: int) -> Iterator[Run]:
     if shown.returncode:
         reason = shown.stderr.strip().splitlines() or [f"it ended with {shown.returncode}"]
         raise UserError(f"dvc exp show failed: {reason[-1]}")
-    seen = set()
+    experiments: dict[str, dict[str, Any]] = {}
     for commit in json.loads(shown.stdout):
         for experiment in commit["experiments"] or []:
-            state = (experiment["executor"] or {}).get("state") or "success"
-            data = experiment["revs"][0]["data"] if experiment["revs"] else None
-            name = experiment["name"]
-            if state != "success" or not data or not name or name in seen:
-                continue
-            measured = data["metrics"].get(METRICS, {}).get("data")
-            if measured:
-                seen.add(name)
-                yield Run(name, dict(leaves(data["params"]["params.yaml"]["data"])), measured)
+            if experiment["name"]:
+                experiments.setdefault(experiment["name"], experiment)
+    return list(experiments.values())
 
 
 def _trained(runs: list[Run], model: str, metric: str) -> list[dict[str, float]]:
@@ -257,3 +294,10 @@ def _sentence(names: tuple[str, str], row: Row) -> str:
         return f"{row.model}: no difference in {row.metric} can be told from these runs"
     way = "higher" if row.difference > 0 else "lower"
     return f"{row.model}: {row.metric} is {way} with {names[1]} than with {names[0]}"
+
+
+def print_comparison(prefixes: tuple[str, str], metric: str, commits: int) -> None:
+    """Print the comparison of two groups, and which of their runs do not count."""
+    a, b = (gather(prefix, commits=commits) for prefix in prefixes)
+    first, second = (unfinished(prefix, commits=commits) for prefix in prefixes)
+    print(table(prefixes, (a, b), compare(a, b, metric), (first, second)))

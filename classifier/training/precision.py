@@ -1,5 +1,6 @@
 """The number format that the machine at hand is fast at."""
 
+import os
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +18,13 @@ DISPATCHED_BY = {"avx2", "avx512f", *BFLOAT16_FLAGS}
 REQUIRED_GAIN = 1.25
 
 
+NVIDIA = Path("/dev/nvidia0")  # the first card, where its driver has found one
+UNUSED_GPU = (
+    "this machine has a GPU, but TensorFlow could not load CUDA's libraries and computes on the "
+    "CPU: pip install --require-hashes -r requirements-gpu.txt"
+)
+
+
 @dataclass(frozen=True)
 class Precision:
     """A Keras dtype policy, why it was chosen, and what computes."""
@@ -27,12 +35,14 @@ class Precision:
 
 
 def choose(requested: str) -> Precision:
-    """Resolve train.precision.
+    """Resolve train.precision; say it in a line where a GPU is there that is not used.
 
     Args:
         requested: auto, or a Keras dtype policy, which is taken as it is.
     """
     capability = _gpu_capability()
+    if not capability and os.environ.get("CUDA_VISIBLE_DEVICES") is None and NVIDIA.exists():
+        print(UNUSED_GPU, flush=True)
     if requested != "auto":
         return Precision(requested, "as train.precision says", "gpu" if capability else "cpu")
     if capability:

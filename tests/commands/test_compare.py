@@ -7,7 +7,15 @@ from scipy.stats import t as student
 from scipy.stats import ttest_ind
 
 from classifier.base.errors import UserError
-from classifier.commands.compare import Run, compare, differing, gather, summarise, table
+from classifier.commands.compare import (
+    Run,
+    compare,
+    differing,
+    gather,
+    summarise,
+    table,
+    unfinished,
+)
 from tests.projects import clean_process, new_repository
 
 STAGE = """
@@ -74,6 +82,20 @@ def test_a_group_is_the_prefix_and_a_number_in_order_and_only_what_ended_well(re
         "high-10",
     ]
     assert [found.name for found in gather("high-long", root=repository)] == ["high-long-1"]
+
+
+@pytest.mark.slow
+def test_runs_that_do_not_count_are_named_with_what_became_of_them(repository):
+    """high-11 failed and high-12 waits in the queue; high-3 to high-9 never were."""
+    told = unfinished("high", root=repository)
+    assert "high-12 (queued)" in told
+    assert [one for one in told if one.startswith("no ")] == [f"no high-{n}" for n in range(3, 10)]
+    assert not any("high-1 " in one or "high-10" in one for one in told)
+    assert unfinished("low", root=repository) == []
+    groups = gather("low", root=repository), gather("high", root=repository)
+    shown = table(("low", "high"), groups, compare(*groups), ([], told))
+    assert "not counted: high-12 (queued)" in shown
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 @pytest.mark.slow

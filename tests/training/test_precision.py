@@ -159,3 +159,28 @@ def test_tensorflow_is_asked_for_gpus(monkeypatch, gpus, details, capability):
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
     assert precision._gpu_capability() == capability
     assert choose("auto").device == ("gpu" if gpus else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("card", "capability", "hidden", "said"),
+    [
+        (True, None, None, True),
+        (True, (8, 0), None, False),
+        (False, None, None, False),
+        (True, None, "", False),  # whoever hides the cards knows of them
+    ],
+)
+def test_a_gpu_that_tensorflow_cannot_use_is_told_in_a_line(
+    machine, monkeypatch, tmp_path, capsys, card, capability, hidden, said
+):
+    machine(capability=capability)
+    monkeypatch.setattr(precision, "NVIDIA", tmp_path / "nvidia0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    if card:
+        (tmp_path / "nvidia0").touch()
+    choose("float32")
+    told = capsys.readouterr().out
+    assert told.count("\n") == said
+    assert ("requirements-gpu.txt" in told) == said
