@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup setup-dev demo repro test fuzz lint check-lock lock bench bench-size bench-whole
+.PHONY: help setup setup-dev demo repro try test fuzz lint check-lock lock bench bench-size bench-whole
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,9 +27,11 @@ setup-dev: $(VENV)/.ready-dev  ## The same with tests, lint and types
 demo: setup  ## All six stages on drawn pictures, in a copy of the checkout: minutes, no data downloaded
 	$(BIN)/python -m classifier demo
 
-repro: setup  ## Check params.yaml, then dvc repro
-	$(BIN)/python -m classifier check
-	dvc repro
+repro: setup  ## Check params.yaml, then dvc repro, a line a stage
+	$(BIN)/python -m classifier repro
+
+try: setup  ## Train on your own pictures: make try DATA=folder
+	$(BIN)/python -m classifier train "$(DATA)"
 
 test: setup-dev  ## The tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -12,7 +12,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -185,7 +186,7 @@ def table(
     names: tuple[str, str],
     groups: tuple[list[Run], list[Run]],
     rows: list[Row],
-    missing: tuple[list[str], list[str]] = ([], []),
+    missing: Sequence[Sequence[str]] = ((), ()),
 ) -> str:
     """Return the comparison as text for a terminal, its lists wrapped at 100 columns."""
     lines = []
@@ -223,7 +224,7 @@ def _finished(root: Path, commits: int) -> Iterator[Run]:
     for experiment in _listed(root, commits):
         data = experiment["revs"][0]["data"] if experiment["revs"] else None
         measured = data["metrics"].get(METRICS, {}).get("data") if data else None
-        if _state(experiment) == "success" and measured:
+        if data and measured and _state(experiment) == "success":
             parameters = dict(leaves(data["params"]["params.yaml"]["data"]))
             yield Run(experiment["name"], parameters, measured)
 
@@ -296,8 +297,9 @@ def _sentence(names: tuple[str, str], row: Row) -> str:
     return f"{row.model}: {row.metric} is {way} with {names[1]} than with {names[0]}"
 
 
-def print_comparison(prefixes: tuple[str, str], metric: str, commits: int) -> None:
+def run(options: Namespace) -> None:
     """Print the comparison of two groups, and which of their runs do not count."""
-    a, b = (gather(prefix, commits=commits) for prefix in prefixes)
-    first, second = (unfinished(prefix, commits=commits) for prefix in prefixes)
-    print(table(prefixes, (a, b), compare(a, b, metric), (first, second)))
+    prefixes = options.prefix_a, options.prefix_b
+    a, b = (gather(prefix, commits=options.commits) for prefix in prefixes)
+    missing = tuple(unfinished(prefix, commits=options.commits) for prefix in prefixes)
+    print(table(prefixes, (a, b), compare(a, b, options.metric), missing))

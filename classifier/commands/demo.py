@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ OVERRIDES: dict[str, Any] = {
     "augment": {"epochs": 80},
     "finetune": {"weights": "none", "head_epochs": 3, "epochs": 1},
 }
+
+
+def run(options: Namespace) -> None:
+    """Run the demo."""
+    run_demo(options.seed)
 
 
 def run_demo(seed: int) -> None:

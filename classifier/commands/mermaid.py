@@ -6,6 +6,7 @@ charts (https://mermaid.js.org/syntax/xyChart.html).
 
 import csv
 import math
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,11 @@ xychart-beta
   line [{validation}]
 ```
 """
+
+
+def run(options: Namespace) -> None:
+    """Print the curves of plots/curves."""
+    print(learning_curves(Path("plots/curves")), end="")
 
 
 def learning_curves(folder: Path) -> str:

@@ -4,10 +4,11 @@ import csv
 import json
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
@@ -17,7 +18,7 @@ from ruamel.yaml import YAML
 
 from classifier.base.cache import cache_folder
 from classifier.base.errors import UserError
-from classifier.base.params import Params
+from classifier.base.params import Params, load_params
 from classifier.base.wording import percent
 from classifier.evaluation.calibration_file import Calibration, read_calibration
 from classifier.images.decode import Undecodable, decode
@@ -48,6 +49,23 @@ class Prediction:
     label: str
     confidence: float
     runners_up: list[tuple[str, float]]
+
+
+def run(options: Namespace) -> None:
+    """Print a prediction for each picture that the user names.
+
+    Raises:
+        UserError: there is no picture among them.
+    """
+    # A file may have any name; the same bytes come out. Typeshed takes stdout for any TextIO, which
+    # need not have this method; the interpreter's own has it.
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    predictions = predict(options.pictures, options.model, load_params(), complain_to_stderr)
+    write = write_csv if options.csv else write_json if options.json else write_table
+    first = next(predictions, None)
+    if first is None:
+        raise UserError("no picture among the files given")
+    write(chain([first], predictions), sys.stdout)
 
 
 def predict(

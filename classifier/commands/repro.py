@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TextIO
@@ -14,6 +15,7 @@ from typing import IO, TextIO
 from classifier.base.cache import cache_folder
 from classifier.base.errors import UserError
 from classifier.base.wording import percent
+from classifier.commands import check
 
 METRICS, REPORT = Path("metrics/evaluate.json"), Path("plots/report.html")
 # DVC's own words on standard output, and Keras's of each epoch. Libraries' warnings go to standard
@@ -27,12 +29,13 @@ UNCHANGED = re.compile(r"Stage '(\w+)' (didn't change|is cached)")
 EPOCH = re.compile(r"Epoch \d+/\d+$")
 
 
-def repro() -> None:
-    """Run `dvc repro` here; print what each stage has found, the test accuracies and the report.
+def run(options: Namespace) -> None:
+    """Check params.yaml, run `dvc repro`, print what came of it.
 
     Raises:
-        UserError: a stage failed.
+        UserError: a parameter is wrong, or a stage failed.
     """
+    check.run(options)
     run_dvc(["repro"], Path(), cache_folder("logs") / "repro.log")
     print(results(Path()))
 

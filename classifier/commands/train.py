@@ -1,0 +1,137 @@
+"""`python -m classifier train FOLDER`: from a folder of pictures to an experiment, in one command."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from classifier.base.cache import cache_folder
+from classifier.base.params import Params, load_params
+from classifier.base.wording import counted
+from classifier.commands.repro import results, run_dvc
+from classifier.sources.layouts import Source, detect
+from classifier.sources.members import Limits, open_members
+
+PLAIN = re.compile(r"[\w./-]*[A-Za-z./-][\w./-]*")  # what Hydra and YAML take for text, unquoted
+SAMPLE = 16  # pictures that the machine is timed with
+
+
+def run(options: Namespace) -> None:
+    """Train on what the user names."""
+    train(options.folder, options.plan)
+
+
+def train(folder: Path, only_plan: bool = False) -> None:
+    """Check a folder or archive, print the plan, and run it as a DVC experiment.
+
+    Args:
+        folder: of pictures; an archive serves as well.
+        only_plan: print, and run nothing.
+
+    Raises:
+        UserError: no labelled pictures are recognised there, or a stage failed.
+    """
+    params = load_params()
+    found = recognised(folder, params)
+    parts = Counter(one.part for one in found.pictures)
+    method = "predefined" if parts.keys() - {""} else "random"
+    arguments = [
+        "exp",
+        "run",
+        "-S",
+        f"data.source={quoted(folder)}",
+        "-S",
+        f"split.method={method}",
+    ]
+    print(plan(found, method, params))
+    print(f"Time      {expected(len(found.pictures), params)}")
+    print(f"Command   {shlex.join(['dvc', *arguments])}\n", flush=True)
+    if not only_plan:
+        run_dvc(arguments, Path(), cache_folder("logs") / "train.log")
+        print(results(Path()))
+
+
+def recognised(folder: Path, params: Params) -> Source:
+    """Look for labelled pictures as the stage download does."""
+    given = params.data.limits
+    limits = Limits(given.files, given.file_bytes, given.total_bytes, given.ratio)
+    with open_members(folder, limits, cache_folder("spool")) as members:
+        return detect(members.paths, members.read)
+
+
+def quoted(folder: Path) -> str:
+    """Write a path so that neither Hydra's grammar nor YAML takes it for anything else."""
+    text = folder.as_posix()
+    return text if PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def plan(found: Source, method: str, params: Params) -> str:
+    """Say what was recognised and how it will be split."""
+    classes = Counter(one.label for one in found.pictures)
+    named = ", ".join(f"{count:,} {label}" for label, count in sorted(classes.items())[:25])
+    more = f" and {len(classes) - 25} more" if len(classes) > 25 else ""
+    if method == "random":
+        given = params.split.random
+        split = f"random: validation {given.validation:g}, test {given.test:g}, training the rest"
+    else:
+        parts = Counter(one.part or "in no part" for one in found.pictures)
+        split = "the folders' own: " + ", ".join(f"{n:,} {part}" for part, n in parts.items())
+    left_out = f"; {len(found.skipped):,} files left out" if found.skipped else ""
+    return "\n".join(
+        [
+            f"Layout    {found.layout}",
+            f"Classes   {len(classes)} in {counted(len(found.pictures), 'picture')}: "
+            f"{named}{more}{left_out}",
+            f"Split     {split}",
+        ]
+    )
+
+
+def expected(pictures: int, params: Params) -> str:
+    """Time a step of each network on this machine, and say what all epochs will take."""
+    program = "from classifier.commands.train import measured; print(*measured())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return "unknown: the networks could not be timed here"
+    step, forward = map(float, done.stdout.split()[-2:])
+    epochs = params.train.epochs + (params.augment.epochs or params.train.epochs)
+    copies = 1 + (params.finetune.views or params.finetune.epochs)
+    # Most of the pictures are trained on. A pass through VGG16 for each copy, two for evaluation.
+    seconds = pictures * (epochs * step + (copies + 2) * forward)
+    return (
+        f"about {max(1, round(seconds / 60))} minutes on this machine, by timing both networks now"
+    )
+
+
+def measured() -> tuple[float, float]:
+    """Time a training step of `train.arch` and a pass through VGG16, seconds a picture."""
+    import numpy as np
+
+    from classifier.networks.from_scratch import network
+    from classifier.training.outputs import loss_for
+    from classifier.transfer.vgg16 import vgg16
+
+    params = load_params()
+    size = params.data.image_size
+    images = np.zeros((SAMPLE, size, size, 3), np.uint8)
+    labels = np.arange(SAMPLE) % 2
+    small = network(params.train.arch)(size, 2, 0.0)
+    small.compile(optimizer=params.train.optimizer, loss=loss_for(small))
+    large = vgg16(size, 2, None)
+    step = _seconds(lambda: small.train_on_batch(images, labels))
+    return step / SAMPLE, _seconds(lambda: large.predict_on_batch(images)) / SAMPLE
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    work()  # compiles
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
