@@ -1,4 +1,4 @@
-"""`python -m classifier train FOLDER`: from a folder of pictures to an experiment, in one command."""
+"""`python -m classifier train FOLDER`: from a folder of pictures to a DVC experiment."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from classifier.commands.repro import results, run_dvc
 from classifier.sources.layouts import Source, detect
 from classifier.sources.members import Limits, open_members
 
-PLAIN = re.compile(r"[\w./-]*[A-Za-z./-][\w./-]*")  # what Hydra and YAML take for text, unquoted
+PLAIN = re.compile(r"(?!(?i:null|true|false)$)[A-Za-z/][\w./-]*")  # text without quotes
 SAMPLE = 16  # pictures that the machine is timed with
 
 
@@ -41,14 +41,8 @@ def train(folder: Path, only_plan: bool = False) -> None:
     found = recognised(folder, params)
     parts = Counter(one.part for one in found.pictures)
     method = "predefined" if parts.keys() - {""} else "random"
-    arguments = [
-        "exp",
-        "run",
-        "-S",
-        f"data.source={quoted(folder)}",
-        "-S",
-        f"split.method={method}",
-    ]
+    changes = ["-S", f"data.source={quoted(folder)}", "-S", f"split.method={method}"]
+    arguments = ["exp", "run", *changes]
     print(plan(found, method, params))
     print(f"Time      {expected(len(found.pictures), params)}")
     print(f"Command   {shlex.join(['dvc', *arguments])}\n", flush=True)
@@ -62,7 +56,7 @@ def recognised(folder: Path, params: Params) -> Source:
     given = params.data.limits
     limits = Limits(given.files, given.file_bytes, given.total_bytes, given.ratio)
     with open_members(folder, limits, cache_folder("spool")) as members:
-        return detect(members.paths, members.read)
+        return detect(members.paths, members.read, members.lost, params.data.classes)
 
 
 def quoted(folder: Path) -> str:
@@ -94,21 +88,28 @@ def plan(found: Source, method: str, params: Params) -> str:
 
 
 def expected(pictures: int, params: Params) -> str:
-    """Time a step of each network on this machine, and say what all epochs will take."""
-    program = "from classifier.commands.train import measured; print(*measured())"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
+    """Say what all epochs will take on this machine."""
+    timed = measured_elsewhere()
+    if not timed:
         return "unknown: the networks could not be timed here"
-    step, forward = map(float, done.stdout.split()[-2:])
+    step, forward = timed
     epochs = params.train.epochs + (params.augment.epochs or params.train.epochs)
     copies = 1 + (params.finetune.views or params.finetune.epochs)
     # Most of the pictures are trained on. A pass through VGG16 for each copy, two for evaluation.
     seconds = pictures * (epochs * step + (copies + 2) * forward)
-    return (
-        f"about {max(1, round(seconds / 60))} minutes on this machine, by timing both networks now"
-    )
+    minutes = counted(max(1, round(seconds / 60)), "minute")
+    return f"about {minutes} on this machine, where both networks were timed now"
+
+
+def measured_elsewhere() -> tuple[float, float] | None:
+    """Call `measured` in another process: TensorFlow's greetings stay there, and its memory."""
+    program = "from classifier.commands.train import measured; print(*measured())"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return None
+    step, forward = map(float, done.stdout.split()[-2:])
+    return step, forward
 
 
 def measured() -> tuple[float, float]:
