@@ -16,13 +16,14 @@ from classifier.training.results import write_results
 from classifier.training.saving import in_float32
 
 
-def network(arch: str) -> Callable[[int, int, float], keras.Sequential]:
+def network(arch: str) -> Callable[[int, int, float], keras.Model]:
     """Find a network's builder: the function NAME of classifier/networks/NAME.py.
 
-    It takes the image size in pixels, the number of classes and the dropout, and returns a model in
-    plain Keras layers from uint8 [n, size, size, 3] that ends with `output_unit`.
+    It takes the image size in pixels, the number of classes and the dropout, and returns a
+    Sequential or functional model of plain Keras layers, from uint8 [n, size, size, 3] to
+    probabilities in float32.
     """
-    builder: Callable[[int, int, float], keras.Sequential]
+    builder: Callable[[int, int, float], keras.Model]
     builder = getattr(import_module(f"classifier.networks.{arch}"), arch)
     return builder
 
@@ -47,7 +48,7 @@ def train_from_scratch(
         batch_size: pictures a step.
         seed: of weights, order, augmentation and dropout.
         precision: auto, or a Keras dtype policy.
-        dropout: before the output unit.
+        dropout: in the places that the network has it.
         augmentation: of the training pictures; None leaves them as they are.
 
     Raises:

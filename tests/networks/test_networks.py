@@ -1,98 +1,102 @@
 """The networks have the published sizes, and outputs that are probabilities."""
 
-from functools import partial
-
 import keras
 import numpy as np
 import pytest
-from keras import layers
 
 from classifier.base.family import NETWORKS
 from classifier.networks.cnn5 import cnn5
 from classifier.networks.from_scratch import network
-from classifier.training.outputs import loss_for, output_unit
-from classifier.transfer.vgg16 import vgg16_preprocessing
+from classifier.training.outputs import loss_for
+from classifier.training.pooled import PooledConv2D, pooled
 
 
 def pictures(n, size):
     return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), np.uint8)
 
 
-# sizes
+@pytest.mark.parametrize(
+    ("arch", "size", "classes", "parameters"),
+    [
+        ("cnn5", 180, 2, 991_041),
+        ("cnn3", 150, 2, 10_641_441),
+        ("cnn3_flowers", 180, 5, 3_989_285),
+        ("cnn2", 224, 2, 420_802),
+        ("cnn_002", 150, 2, 9_546_625),
+    ],
+)
+def test_a_network_has_its_tutorials_parameters_with_and_without_dropout(
+    arch, size, classes, parameters
+):
+    for dropout in (0.0, 0.2):
+        model = network(arch)(size, classes, dropout)
+        assert model.count_params() == parameters
+        assert model.name == arch
 
 
-def test_cnn5_has_991041_parameters_at_180_pixels():
-    model = cnn5(180, classes=2)
-    assert model.count_params() == 991_041
-    assert model.output_shape == (None, 1)
-    assert cnn5(180, classes=2, dropout=0.5).count_params() == 991_041
+def test_the_tutorial_of_cnn_002_shows_its_first_convolution():
+    assert network("cnn_002")(150, 2, 0.0).get_layer("conv1").output.shape == (None, 148, 148, 64)
 
 
-def test_cnn5_has_a_unit_a_class_for_more_than_two():
-    model = cnn5(80, classes=5)
+DROPOUTS = {
+    "cnn5": [("flatten", "output")],
+    "cnn3": [("pool1", "conv2"), ("pool3", "flatten")],
+    "cnn3_flowers": [("pool3", "flatten")],
+    "cnn2": [("flatten", "output")],
+    "cnn_002": [("dense", "output")],
+}
+
+
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_dropout_stands_where_the_networks_tutorial_has_it(arch):
+    found = [layer.name for layer in network(arch)(78, 2, 0.2).layers]
+    places = [
+        (found[i - 1], found[i + 1]) for i, name in enumerate(found) if name.startswith("dropout")
+    ]
+    assert places == DROPOUTS[arch]
+    without = network(arch)(78, 2, 0.0)
+    assert not [layer for layer in without.layers if isinstance(layer, keras.layers.Dropout)]
+
+
+@pytest.mark.parametrize(("arch", "units"), [("cnn5", 1), ("cnn2", 2)])
+def test_two_classes_have_one_sigmoid_unit_or_the_tutorials_two(arch, units):
+    assert network(arch)(78, 2, 0.0).output_shape == (None, units)
+
+
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_more_classes_have_a_unit_each(arch):
+    model = network(arch)(78, 5, 0.0)
     assert model.output_shape == (None, 5)
     assert model.layers[-1].activation is keras.activations.softmax
 
 
-def test_dropout_stands_before_the_output():
-    names = [layer.name for layer in cnn5(78, 2, dropout=0.5).layers]
-    assert names[-3:] == ["flatten", "dropout", "output"]
-    assert "dropout" not in [layer.name for layer in cnn5(78, 2).layers]
+def test_cnn2_sees_what_vgg16_sees():
+    model = network("cnn2")(32, 2, 0.0)
+    seen = keras.Model(model.inputs, model.get_layer("conv1").input)
+    expected = keras.applications.vgg16.preprocess_input(pictures(2, 32).astype(np.float32))
+    np.testing.assert_allclose(seen(pictures(2, 32)), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("arch", NETWORKS)
-def test_the_smallest_input_builds_and_a_pixel_less_does_not(arch):
-    smallest = NETWORKS[arch]
-    network(arch)(smallest, 2, 0.0)
-    with pytest.raises(ValueError, match=r"-\d|negative"):
-        network(arch)(smallest - 1, 2, 0.0)
+def test_the_smallest_input_leaves_something_to_convolve(arch):
+    smallest = max(NETWORKS[arch], 8)
+    assert network(arch)(smallest, 2, 0.0).get_layer("flatten").output.shape[1] > 0
+    if smallest > 8:  # less than 8 pixels are refused for every network
+        with pytest.raises(ValueError, match=r"-\d|negative|zero"):
+            network(arch)(smallest - 1, 2, 0.0)
 
 
-# Networks of other tutorials, as somebody who adds one would write them: some lines each.
-
-
-def same_padding(filters):
-    for number, count in enumerate(filters, start=1):
-        yield layers.Conv2D(count, 3, padding="same", activation="relu", name=f"conv{number}")
-        yield layers.MaxPooling2D(name=f"pool{number}")
-
-
-def cnn3(image_size, classes, dropout=0.0, units=512):
-    return keras.Sequential(
-        [
-            keras.Input((image_size, image_size, 3), dtype="uint8"),
-            layers.Rescaling(1 / 255),
-            *same_padding([16, 32, 64]),
-            layers.Flatten(),
-            layers.Dense(units, activation="relu"),
-            *([layers.Dropout(dropout)] if dropout else []),
-            output_unit(classes),
-        ]
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_the_form_that_trains_fast_gives_the_same_probabilities(arch):
+    keras.utils.set_random_seed(1)
+    model = network(arch)(78, 3, 0.0)
+    fast = pooled(model)
+    assert [layer for layer in fast.layers if isinstance(layer, PooledConv2D)]
+    outputs = np.asarray(model(pictures(2, 78)))
+    np.testing.assert_allclose(outputs.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(
+        fast.predict_on_batch(pictures(2, 78)), outputs, rtol=1e-4, atol=1e-6
     )
-
-
-def cnn2(image_size, classes, dropout=0.0):
-    return keras.Sequential(
-        [
-            keras.Input((image_size, image_size, 3), dtype="uint8"),
-            vgg16_preprocessing(image_size),
-            *same_padding([32, 64]),
-            layers.Flatten(),
-            layers.Dense(classes, activation="softmax", dtype="float32"),
-        ]
-    )
-
-
-@pytest.mark.parametrize(
-    "build, size, classes, parameters",
-    [
-        (cnn3, 150, 2, 10_641_441),
-        (partial(cnn3, units=128), 180, 5, 3_989_285),
-        (cnn2, 224, 2, 420_802),
-    ],
-)
-def test_a_network_of_another_tutorial_takes_a_few_lines(build, size, classes, parameters):
-    assert build(size, classes).count_params() == parameters
 
 
 @pytest.mark.parametrize(
