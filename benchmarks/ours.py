@@ -60,14 +60,17 @@ def features(channel: Channel, *, splits: str, weights: str | None) -> None:
     from classifier.training.augmentation import Augmentation
     from classifier.training.fit import start
     from classifier.transfer.features import frozen_features
-    from classifier.transfer.finetune import HEAD_STARTS_AFTER, cut
-    from classifier.transfer.vgg16 import block_end, vgg16
+    from classifier.transfer.finetune import cut
+    from classifier.transfer.vgg16 import VGG16, vgg16
     from classifier.transfer.winograd import accelerated
 
     start(params.seed, params.train.precision)
     model = vgg16(params.data.image_size, len(train.classes), Path(weights) if weights else None)
     model = accelerated(model, len(train))
-    ends = {"head": HEAD_STARTS_AFTER[finetune.head], "blocks": block_end(finetune.unfreeze)}
+    ends = {
+        "head": VGG16.head_starts_after[finetune.head],
+        "blocks": VGG16.frozen_up_to(finetune.unfreeze),
+    }
     frozen = {name: cut(model, end)[0] for name, end in ends.items()}
     options = Augmentation.of(augment)
     views = {"head": None, "blocks": options if finetune.views else None}

@@ -4,28 +4,28 @@ from classifier.base.errors import one_line_errors
 from classifier.base.params import load_params
 from classifier.training.augmentation import Augmentation
 from classifier.training.fit import Recipe
-from classifier.transfer.finetune import finetune_vgg16
+from classifier.transfer.finetune import finetune
+from classifier.transfer.vgg16 import VGG16
 
 
 def main() -> None:
     params = load_params()
-    finetune, class_weight = params.finetune, params.train.class_weight
-    finetune_vgg16(
+    section, class_weight = params.finetune, params.train.class_weight
+    finetune(
         "vgg16",
-        head=finetune.head,
-        weights=finetune.weights,
-        dense_units=finetune.dense_units,
-        dropout=finetune.dropout,
+        VGG16,
+        head=section.head,
+        weights=section.weights,
+        dense_units=section.dense_units,
+        dropout=section.dropout,
         head_recipe=Recipe(
-            finetune.optimizer, finetune.head_learning_rate, finetune.head_epochs, class_weight
+            section.optimizer, section.head_learning_rate, section.head_epochs, class_weight
         ),
-        block_recipe=Recipe(
-            finetune.optimizer, finetune.learning_rate, finetune.epochs, class_weight
-        ),
-        batch_size=finetune.batch_size,
-        unfreeze=finetune.unfreeze,
-        augmentation=Augmentation.of(params.augment) if finetune.augment else None,
-        views=finetune.views,
+        block_recipe=Recipe(section.optimizer, section.learning_rate, section.epochs, class_weight),
+        batch_size=section.batch_size,
+        unfreeze=section.unfreeze,
+        augmentation=Augmentation.of(params.augment) if section.augment else None,
+        views=section.views,
         seed=params.seed,
         precision=params.train.precision,
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 
+from classifier.base.errors import UserError
 from classifier.base.files import write_json
 from classifier.training.fit import History, write_curve
 from classifier.training.precision import Precision
@@ -29,8 +30,18 @@ def write_results(
         precision: that it was trained in.
         recipe: how it was trained, in a sentence without its full stop.
         note: what must be known wherever its figures stand, if anything.
+
+    Raises:
+        UserError: the model can't be written; then its figures are not either.
     """
     best = history.rows[history.best]
+    models = Path("data/models")
+    try:
+        # The largest goes first: a full disk leaves no new figures beside an old model.
+        save_model(models / f"{name}.keras", model, {"classes": list(classes)})
+        write_json(models / f"{name}.json", {"recipe": recipe, "note": note})
+    except OSError as error:
+        raise UserError(f"{models} can't be written: {error.strerror or error}") from error
     write_curve(Path("plots/curves") / f"{name}.tsv", history.rows)
     write_json(
         Path("metrics") / f"{name}.json",
@@ -43,8 +54,6 @@ def write_results(
             "precision": precision.policy,
         },
     )
-    write_json(Path("data/models") / f"{name}.json", {"recipe": recipe, "note": note})
-    save_model(Path("data/models") / f"{name}.keras", model, {"classes": list(classes)})
     print(
         f"{name}: best epoch {best['epoch']} of {len(history.rows)}, "
         f"validation accuracy {best['validation_accuracy']:.1%}"

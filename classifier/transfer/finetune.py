@@ -1,4 +1,4 @@
-"""Transfer: a new head on VGG16's frozen features, then its last blocks as well."""
+"""Transfer: a new head on a backbone's frozen features, then its last blocks as well."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from classifier.base.errors import UserError
 from classifier.base.splits import Split, read_split
 from classifier.training.augmentation import Augmentation, augment
 from classifier.training.batches import Batches, Prepare
@@ -14,17 +15,16 @@ from classifier.training.checkpoint import checkpoint_path
 from classifier.training.fit import History, Recipe, fit, start
 from classifier.training.results import write_results
 from classifier.training.saving import in_float32
+from classifier.transfer.backbone import Backbone
 from classifier.transfer.features import frozen_features
-from classifier.transfer.vgg16 import block_end, vgg16, vgg16_classifier
 from classifier.transfer.winograd import accelerated
 
 WEIGHTS = Path("data/weights")
-# The last layer that does not change while a head is trained on it.
-HEAD_STARTS_AFTER = {"dense": "block5_pool", "classifier": "fc2"}
 
 
-def finetune_vgg16(
+def finetune(
     name: str,
+    backbone: Backbone,
     *,
     head: str,
     weights: str,
@@ -43,42 +43,47 @@ def finetune_vgg16(
 
     Args:
         name: of the model.
+        backbone: that is trained on.
         head: dense or classifier; the classifier's blocks and dense layers stay frozen.
-        weights: none leaves VGG16's weights random; otherwise they come from the `WEIGHTS` folder.
+        weights: none leaves the backbone's weights random; otherwise they come from `WEIGHTS`.
         dense_units: of the dense head.
         dropout: of the dense head.
         head_recipe: of the head alone, on features computed once.
         block_recipe: of the last blocks with the dense head.
         batch_size: pictures a step.
-        unfreeze: so many of VGG16's blocks, from the last, are trained with the dense head.
+        unfreeze: so many of the backbone's blocks, from the last, are trained with the dense head.
         augmentation: of the pictures that blocks are trained on; None leaves them as they are.
         views: augmented copies of each picture, drawn once; None draws fresh ones in every epoch.
         seed: of weights, order, augmentation and dropout.
         precision: auto, or a Keras dtype policy.
 
     Raises:
-        UserError: no epoch of the head ended with a finite validation loss.
+        UserError: the backbone has no such head or fewer blocks, its weights' file holds others, or
+            no epoch of the head ended with a finite validation loss.
     """
+    if head not in backbone.build:
+        raise UserError(
+            f"finetune.head is {head}, {backbone.title} has {' or '.join(backbone.build)}"
+        )
     train, validation = read_split("train"), read_split("validation")
     image_size, classes = train.images.shape[1], len(train.classes)
     chosen = start(seed, precision)
-    file = None if weights == "none" else next(WEIGHTS.glob("vgg16.*"), WEIGHTS / "vgg16.h5")
+    found = next(WEIGHTS.glob(f"{backbone.name}.*"), WEIGHTS / f"{backbone.name}.h5")
+    options = {"dense_units": dense_units, "dropout": dropout} if head == "dense" else {}
 
-    def build(weights_file: Path | None = None) -> keras.Sequential:
-        if head == "classifier":
-            return vgg16_classifier(image_size, classes, weights_file)
-        return vgg16(image_size, classes, weights_file, dense_units=dense_units, dropout=dropout)
+    def build(file: Path | None = None) -> keras.Sequential:
+        return backbone.build[head](image_size, classes, file, **options)
 
-    model = accelerated(build(file), len(train) + len(validation))
+    model = accelerated(build(None if weights == "none" else found), len(train) + len(validation))
     run = _Run(train, validation, batch_size, seed)
-    history, checkpoint = run.head(model, HEAD_STARTS_AFTER[head], head_recipe)
+    history, checkpoint = run.head(model, backbone.head_starts_after[head], head_recipe)
     history.check_finite(head_recipe)
     checkpoints = [checkpoint]
     if head == "classifier":
         print("finetune.head is classifier: the new layer alone is trained, no block with it")
     elif unfreeze and block_recipe.epochs:
         best_of_head = model.get_weights()
-        cut_at = block_end(unfreeze)
+        cut_at = backbone.frozen_up_to(unfreeze)
         later, checkpoint = run.blocks(model, cut_at, block_recipe, augmentation, views)
         checkpoints.append(checkpoint)
         whole = history.followed_by(later)
@@ -87,7 +92,7 @@ def finetune_vgg16(
             model.set_weights(best_of_head)
         history = whole
 
-    told = in_words(head, weights, dense_units, head_recipe, batch_size)
+    told = in_words(backbone, head, weights, dense_units, head_recipe, batch_size)
     if head == "dense" and unfreeze and block_recipe.epochs:
         told += f"; then {blocks_in_words(unfreeze, block_recipe, augmentation, views)}"
     note = "random weights: no transfer without imagenet" if weights == "none" else ""
@@ -96,16 +101,23 @@ def finetune_vgg16(
         checkpoint.unlink(missing_ok=True)  # an equal run beside this one may have been first
 
 
-def in_words(head: str, weights: str, dense_units: int, recipe: Recipe, batch_size: int) -> str:
+def in_words(
+    backbone: Backbone,
+    head: str,
+    weights: str,
+    dense_units: int,
+    recipe: Recipe,
+    batch_size: int,
+) -> str:
     """Say how the head is trained, and on what."""
-    source = {"imagenet": "ImageNet weights", "none": "random weights"}.get(
+    source = {backbone.weights: "ImageNet weights", "none": "random weights"}.get(
         weights, f"the weights of {weights}"
     )
     if head == "classifier":
-        network = f"VGG16 whole with {source}, frozen but for a new output layer"
+        network = f"{backbone.title} whole with {source}, frozen but for a new output layer"
     else:
         units = f"{dense_units:,} unit{'' if dense_units == 1 else 's'}"
-        network = f"VGG16 with {source} under a new head of {units}"
+        network = f"{backbone.title} with {source} under a new head of {units}"
     return f"{network}: {recipe.in_words()}, batches of {batch_size}"
 
 

@@ -5,13 +5,11 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from classifier.base.errors import UserError
-from classifier.training.outputs import output_unit
+from classifier.transfer.backbone import Backbone, dense_head, load_weights
 
 # The means that VGG16's ImageNet weights were trained with, of blue, green and red, out of 255
 # (keras.applications.vgg16.preprocess_input, mode "caffe").
 IMAGENET_MEANS = (103.939, 116.779, 123.68)
-VGG16_BLOCKS = 5
 
 
 def vgg16(
@@ -21,7 +19,7 @@ def vgg16(
     *,
     dense_units: int = 256,
     dropout: float = 0.5,
-) -> keras.Model:
+) -> keras.Sequential:
     """Build VGG16's convolution base under a new head.
 
     Args:
@@ -36,28 +34,29 @@ def vgg16(
 
     Raises:
         UserError: the file does not hold these weights.
+
+    Examples:
+        >>> vgg16(180, classes=2, weights=None).count_params()
+        17992001
     """
     base = keras.applications.VGG16(
         weights=None, include_top=False, input_shape=(image_size, image_size, 3), name="vgg16"
     )
-    if weights:
-        _load(base, weights)
+    load_weights(base, weights, "VGG16's weights without its dense layers")
     return keras.Sequential(
         [
             keras.Input((image_size, image_size, 3), dtype="uint8"),
             vgg16_preprocessing(image_size),
             *base.layers[1:],
             layers.Flatten(name="flatten"),
-            layers.Dense(dense_units, activation="relu", name="dense"),
-            layers.Dropout(dropout, name="dropout"),
-            output_unit(classes),
+            *dense_head(classes, dense_units, dropout),
         ],
         name="vgg16",
     )
 
 
-def vgg16_classifier(image_size: int, classes: int, weights: Path | None) -> keras.Model:
-    """VGG16 whole, its thousand classes replaced by a new softmax layer, all else frozen.
+def vgg16_classifier(image_size: int, classes: int, weights: Path | None) -> keras.Sequential:
+    """Build VGG16 whole, its thousand classes replaced by a new softmax layer, all else frozen.
 
     Trained by its tutorial with Adam 0.0001 and batches of 10.
 
@@ -75,8 +74,7 @@ def vgg16_classifier(image_size: int, classes: int, weights: Path | None) -> ker
     whole = keras.applications.VGG16(
         weights=None, include_top=True, input_shape=(image_size, image_size, 3), name="vgg16"
     )
-    if weights:
-        _load(whole, weights)
+    load_weights(whole, weights, "VGG16's weights with its dense layers")
     whole.trainable = False
     return keras.Sequential(
         [
@@ -90,7 +88,7 @@ def vgg16_classifier(image_size: int, classes: int, weights: Path | None) -> ker
 
 
 def vgg16_preprocessing(image_size: int) -> keras.Model:
-    """What the ImageNet weights expect: RGB turned to BGR, the means taken off, range kept.
+    """Make what the ImageNet weights expect: RGB turned to BGR, the means taken off, range kept.
 
     Returns:
         A model from uint8 [n, size, size, 3] to float [n, size, size, 3]. It is made of Keras's own
@@ -102,25 +100,11 @@ def vgg16_preprocessing(image_size: int) -> keras.Model:
     return keras.Model(images, keras.ops.flip(centred, axis=-1), name="preprocessing")
 
 
-def _load(model: keras.Model, weights: Path) -> None:
-    try:
-        model.load_weights(weights)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        layers_held = "with" if model.layers[-1].name == "predictions" else "without"
-        raise UserError(
-            f"{weights}, from finetune.weights, does not hold what finetune.head needs, VGG16's "
-            f"weights {layers_held} its dense layers: {reason}"
-        ) from error
-
-
-def block_end(unfrozen: int) -> str:
-    """The layer that VGG16's frozen part ends with when its last blocks are trained.
-
-    Raises:
-        UserError: VGG16 has five blocks.
-    """
-    if not 0 <= unfrozen <= VGG16_BLOCKS:
-        raise UserError(f"finetune.unfreeze is {unfrozen}, allowed: 0 to {VGG16_BLOCKS}")
-    frozen = VGG16_BLOCKS - unfrozen
-    return f"block{frozen}_pool" if frozen else "preprocessing"
+VGG16 = Backbone(
+    name="vgg16",
+    title="VGG16",
+    weights="imagenet",
+    build={"dense": vgg16, "classifier": vgg16_classifier},
+    head_starts_after={"dense": "block5_pool", "classifier": "fc2"},
+    block_ends=("preprocessing", *(f"block{number}_pool" for number in range(1, 6))),
+)

@@ -1,16 +1,21 @@
 """The sentences that say how a model was trained, and the files that a training leaves."""
 
+import errno
 import json
+import os
+import zipfile
 from pathlib import Path
 
 import keras
 import pytest
 
+from classifier.base.errors import UserError
 from classifier.training.augmentation import Augmentation
 from classifier.training.fit import CURVE, History, Recipe
 from classifier.training.precision import Precision
 from classifier.training.results import write_results
 from classifier.transfer.finetune import blocks_in_words, in_words
+from classifier.transfer.vgg16 import VGG16
 
 RECIPE = Recipe("rmsprop", 0.00001, 5)
 
@@ -47,7 +52,7 @@ def test_an_augmentation_names_what_it_changes_and_nothing_else(options, told):
     ],
 )
 def test_a_finetuning_names_its_head_and_where_its_weights_come_from(head, weights, network):
-    told = in_words(head, weights, 1, RECIPE, 32)
+    told = in_words(VGG16, head, weights, 1, RECIPE, 32)
     assert told == f"{network}: rmsprop at 0.00001, 5 epochs, batches of 32"
 
 
@@ -74,3 +79,21 @@ def test_a_training_leaves_its_sentence_beside_its_model(tmp_path, monkeypatch):
         "recipe": "told",
         "note": "mind it",
     }
+
+
+def test_a_full_disk_leaves_no_new_figures_without_their_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    history = History([dict.fromkeys(CURVE, 0.5) | {"epoch": 1}])
+    precision = Precision("float32", "asked", "cpu")
+    write_results("x", model, ("a", "b"), history, precision, "old")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+    def full(self, *_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    history.rows[0] |= {"train_accuracy": 0.75}
+    with pytest.raises(UserError, match=r"^data/models can't be written: No space left on device$"):
+        write_results("x", model, ("a", "b"), history, precision, "new")
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before

@@ -12,9 +12,10 @@ from classifier.base.errors import UserError
 from classifier.base.params import load_params
 from classifier.training.augmentation import Augmentation, augment
 from classifier.training.fit import Recipe, start
-from classifier.transfer import features, finetune
-from classifier.transfer.finetune import finetune_vgg16
-from classifier.transfer.vgg16 import vgg16, vgg16_classifier
+from classifier.transfer import features
+from classifier.transfer import finetune as module
+from classifier.transfer.finetune import finetune
+from classifier.transfer.vgg16 import VGG16, vgg16, vgg16_classifier
 from stages.download import download_weights
 from tests.training.test_fit import ROOT, anew, fresh_process, interrupted, made_splits
 
@@ -74,7 +75,7 @@ def small(monkeypatch):
 
 def finetuned(**changes) -> None:
     anew()
-    finetune_vgg16("vgg16", **(SETTINGS | changes))
+    finetune("vgg16", VGG16, **(SETTINGS | changes))
 
 
 def changed_layers(before: keras.Model) -> set[str]:
@@ -215,7 +216,7 @@ def counted(monkeypatch) -> dict[str, int]:
         return augment(images, *arguments)
 
     monkeypatch.setattr(features, "_compute", counting)
-    monkeypatch.setattr(finetune, "augment", counting_fresh)
+    monkeypatch.setattr(module, "augment", counting_fresh)
     return counts
 
 
@@ -252,14 +253,14 @@ def test_views_are_drawn_once_and_fresh_ones_in_every_epoch(tmp_path, small, mon
 def test_views_are_those_of_the_seed_and_differ(tmp_path, small, monkeypatch):
     made_splits(tmp_path, SIZE, train=8, validation=4)
     seeds = []
-    original = finetune.frozen_features
+    original = module.frozen_features
 
     def recorded(frozen, images, *, augmentation=None, seed=0):
         if augmentation:
             seeds.append(seed)
         return original(frozen, images, augmentation=augmentation, seed=seed)
 
-    monkeypatch.setattr(finetune, "frozen_features", recorded)
+    monkeypatch.setattr(module, "frozen_features", recorded)
     for seed in (1, 2):
         finetuned(views=3, seed=seed)
     assert len(set(seeds)) == len(seeds) == 6
@@ -270,8 +271,8 @@ def test_weights_of_ones_own_are_read(tmp_path, small):
     pretrained = small_vgg16(include_top=False, input_shape=(SIZE, SIZE, 3))
     pretrained.save_weights("my.weights.h5")  # the one form that Keras 3 writes
     params = load_params(ROOT / "params.yaml")
-    finetune = params.finetune.model_copy(update={"weights": "my.weights.h5"})
-    download_weights(params.model_copy(update={"finetune": finetune}))
+    section = params.finetune.model_copy(update={"weights": "my.weights.h5"})
+    download_weights(params.model_copy(update={"finetune": section}))
     finetuned(weights="my.weights.h5", block_recipe=recipe(0, 0.1))
     saved = {layer.name: layer.get_weights() for layer in keras.saving.load_model(MODEL).layers}
     for layer in pretrained.layers[1:]:

@@ -9,7 +9,7 @@ from classifier.base import params
 from classifier.base.errors import UserError
 from classifier.training.outputs import loss_for
 from classifier.transfer.finetune import cut
-from classifier.transfer.vgg16 import block_end, vgg16, vgg16_classifier, vgg16_preprocessing
+from classifier.transfer.vgg16 import VGG16, vgg16, vgg16_classifier, vgg16_preprocessing
 
 
 def pictures(n, size):
@@ -66,14 +66,14 @@ def test_the_base_computes_what_keras_vgg16_does(small_vgg16):
     [(0, "block5_pool"), (1, "block4_pool"), (3, "block2_pool"), (5, "preprocessing")],
 )
 def test_the_frozen_part_ends_before_the_blocks_to_train(small_vgg16, unfrozen, layer):
-    assert block_end(unfrozen) == layer
+    assert VGG16.frozen_up_to(unfrozen) == layer
     assert small_vgg16.get_layer(layer)
 
 
 @pytest.mark.parametrize("unfrozen", [6, -1])
 def test_a_block_that_vgg16_lacks_is_refused(unfrozen):
     with pytest.raises(UserError, match=rf"^finetune.unfreeze is {unfrozen}, allowed: 0 to 5$"):
-        block_end(unfrozen)
+        VGG16.frozen_up_to(unfrozen)
 
 
 @pytest.mark.parametrize("name", ["preprocessing", "block4_pool", "block5_pool", "flatten"])

@@ -1,0 +1,77 @@
+"""What fine-tuning must know of a pre-trained network."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from classifier.base.errors import UserError
+from classifier.training.outputs import output_unit
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A pre-trained network, with the places where it can be cut.
+
+    Attributes:
+        name: of its weights' file in data/weights, before the suffix.
+        title: that the report calls it by.
+        weights: the name of its weights in the catalogue.
+        build: from image size, number of classes and weights' file or None to a Sequential model,
+            by the value of finetune.head; that of `dense` takes dense_units and dropout as well.
+        head_starts_after: the last layer that does not change while a head is trained on it, by the
+            value of finetune.head.
+        block_ends: the last layers of the preprocessing and of each block, from first to last.
+    """
+
+    name: str
+    title: str
+    weights: str
+    build: Mapping[str, Callable[..., keras.Sequential]]
+    head_starts_after: Mapping[str, str]
+    block_ends: tuple[str, ...]
+
+    def frozen_up_to(self, unfrozen: int) -> str:
+        """Name the last frozen layer when so many blocks are trained.
+
+        Raises:
+            UserError: there are fewer blocks.
+        """
+        blocks = len(self.block_ends) - 1
+        if not 0 <= unfrozen <= blocks:
+            raise UserError(f"finetune.unfreeze is {unfrozen}, allowed: 0 to {blocks}")
+        return self.block_ends[blocks - unfrozen]
+
+
+def dense_head(classes: int, dense_units: int, dropout: float) -> list[keras.Layer]:
+    """Make the layers from a backbone's flat features to the probabilities of new classes."""
+    return [
+        layers.Dense(dense_units, activation="relu", name="dense"),
+        layers.Dropout(dropout, name="dropout"),
+        output_unit(classes),
+    ]
+
+
+def load_weights(model: keras.Model, file: Path | None, what: str) -> None:
+    """Load pre-trained weights; None leaves the random ones.
+
+    Args:
+        model: that they fit.
+        file: of Keras's making, old or new.
+        what: the file has to hold, for the message.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not file:
+        return
+    try:
+        model.load_weights(file)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{file}, from finetune.weights, does not hold what finetune.head needs, {what}: "
+            f"{reason}"
+        ) from error
