@@ -32,6 +32,9 @@ AS_THE_TUTORIALS = {
         "zoom": 0.2,
         "keep_aspect": True,
         "shift": 0.0,
+        "shear": 0.0,
+        "channel_shift": 0.0,
+        "fill": "reflect",
         "dropout": 0.5,
     },
     "finetune": {

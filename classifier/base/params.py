@@ -130,6 +130,9 @@ class Augment(Section):
     zoom: Rate
     keep_aspect: bool
     shift: Rate
+    shear: Rate
+    channel_shift: Annotated[float, Field(ge=0, le=255)]
+    fill: Literal["reflect", "nearest", "constant"]
     dropout: Rate
 
 

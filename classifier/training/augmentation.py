@@ -1,8 +1,9 @@
-"""Random flips, rotations, zooms and shifts: one pass over the pixels for all of them.
+"""Random flips, rotations, zooms, shears and shifts: one pass over the pixels for all of them.
 
 The distribution is that of Keras's RandomFlip, RandomRotation, RandomZoom and RandomTranslation in
 that order with their defaults (bilinear, borders mirrored). Those layers resample the picture once
-each; here the transformations are multiplied first, so that it is resampled once.
+each; here the transformations are multiplied first, so that it is resampled once. Shear comes after
+zoom; it, channel shift and fill are those of older tutorials' ImageDataGenerator, in other units.
 """
 
 from dataclasses import dataclass, fields
@@ -16,6 +17,13 @@ from numpy.typing import NDArray
 cv2.setNumThreads(1)
 
 
+BORDERS = {
+    "reflect": cv2.BORDER_REFLECT,
+    "nearest": cv2.BORDER_REPLICATE,
+    "constant": cv2.BORDER_CONSTANT,
+}
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How far pictures are changed.
@@ -26,6 +34,9 @@ class Augmentation:
         zoom: largest change of the size, as a fraction, in or out.
         keep_aspect: zoom height and width alike.
         shift: largest shift, as a fraction of the size, either way.
+        shear: largest shift of a row, as a fraction of its distance from the centre, either way.
+        channel_shift: largest change of all channels of a picture, out of 255, either way.
+        fill: what lies beyond the border: reflect, nearest (its last pixels) or constant (black).
     """
 
     flip: str
@@ -33,6 +44,9 @@ class Augmentation:
     zoom: float
     keep_aspect: bool = True
     shift: float = 0.0
+    shear: float = 0.0
+    channel_shift: float = 0.0
+    fill: str = "reflect"
 
     @classmethod
     def of(cls, section: object) -> Self:
@@ -48,6 +62,8 @@ class Augmentation:
             f"rotation ±{360 * self.rotation:.3g}°" if self.rotation else "",
             f"zoom ±{100 * self.zoom:.3g} %{apart}" if self.zoom else "",
             f"shift ±{100 * self.shift:.3g} %" if self.shift else "",
+            f"shear ±{100 * self.shear:.3g} %" if self.shear else "",
+            f"channel shift ±{self.channel_shift:.3g}" if self.channel_shift else "",
         )
         return ", ".join(filter(None, ways)) or "none"
 
@@ -69,13 +85,15 @@ def transformations(
         zoom_x = zoom_y
     shift = rng.uniform(-1, 1, (count, 2)) * augmentation.shift * size
 
-    # From the output back to the input: shift, zoom, rotate, flip, about the centre.
+    shear = rng.uniform(-1, 1, count) * augmentation.shear
+
+    # From the output back to the input: shift, zoom, shear, rotate, flip, about the centre.
     cos, sin = np.cos(angle), np.sin(angle)
     linear = np.empty((count, 2, 2))
     linear[:, 0, 0] = flip_x * cos * zoom_x
-    linear[:, 0, 1] = flip_x * -sin * zoom_y
+    linear[:, 0, 1] = flip_x * (cos * shear - sin) * zoom_y
     linear[:, 1, 0] = flip_y * sin * zoom_x
-    linear[:, 1, 1] = flip_y * cos * zoom_y
+    linear[:, 1, 1] = flip_y * (sin * shear + cos) * zoom_y
     centre = np.full(2, (size - 1) / 2)
     offset = centre - np.einsum("nij,nj->ni", linear, centre + shift)
     return np.concatenate([linear, offset[:, :, np.newaxis]], axis=2)
@@ -98,6 +116,11 @@ def augment(
 
     Returns:
         uint8 [n, size, size, 3], a new array.
+
+    Examples:
+        >>> tilt = Augmentation("none", rotation=0.1, zoom=0.0)
+        >>> augment(np.zeros((2, 8, 8, 3), np.uint8), tilt, np.random.default_rng(1)).shape
+        (2, 8, 8, 3)
     """
     size = images.shape[1]
     augmented = np.empty_like(images)
@@ -113,6 +136,9 @@ def augment(
             (size, size),
             dst=target,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT,
+            borderMode=BORDERS[augmentation.fill],
         )
+    if augmentation.channel_shift:
+        level = rng.uniform(-1, 1, (len(images), 1, 1, 1)) * augmentation.channel_shift
+        augmented = np.clip(augmented + np.rint(level), 0, 255).astype(np.uint8)
     return augmented

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp, kstest
 
+from classifier.training import augmentation as augmentation_module
 from classifier.training.augmentation import Augmentation, augment, transformations
 
 SIZE = 48
@@ -122,7 +123,66 @@ def test_one_option_changes_no_other_draws():
     assert flips.any()
 
 
+def test_draws_keep_their_order_so_that_the_same_seed_gives_the_same_pictures():
+    flips, angles, zoom_x, zoom_y, shifts = taken_apart(transformations(50, SIZE, ALL, rng(3)))
+    drawn = rng(3)
+    np.testing.assert_array_equal(flips, drawn.choice([-1.0, 1.0], 50) < 0)
+    drawn.choice([-1.0, 1.0], 50)  # of vertical flips
+    np.testing.assert_allclose(angles, 0.1 * drawn.uniform(-1, 1, 50), atol=1e-12)
+    np.testing.assert_allclose(zoom_y, 1 + 0.2 * drawn.uniform(-1, 1, 50), rtol=1e-12)
+    np.testing.assert_allclose(zoom_x, 1 + 0.2 * drawn.uniform(-1, 1, 50), rtol=1e-12)
+    np.testing.assert_allclose(shifts, 0.1 * drawn.uniform(-1, 1, (50, 2)), atol=1e-12)
+
+
+def test_shear_moves_no_other_draws():
+    sheared = Augmentation("horizontal", 0.1, 0.2, False, 0.1, shear=0.3)
+    plain, other = (transformations(50, SIZE, one, rng()) for one in (ALL, sheared))
+    np.testing.assert_array_equal(plain[:, :, 0], other[:, :, 0])  # columns are not sheared
+    assert (plain[:, :, 1] != other[:, :, 1]).all()
+
+
+def test_shear_moves_rows_by_their_distance_from_the_centre():
+    matrices = transformations(DRAWS, SIZE, Augmentation("none", 0, 0, shear=0.3), rng())
+    assert uniform(matrices[:, 0, 1], -0.3, 0.3)
+    np.testing.assert_array_equal(matrices[:, 1], [[0, 1, 0]] * DRAWS)
+    centre = np.array([(SIZE - 1) / 2, (SIZE - 1) / 2, 1])
+    np.testing.assert_allclose(matrices @ centre, [centre[:2]] * DRAWS)
+
+
+def test_shear_is_applied_between_zoom_and_rotation():
+    with_shear = Augmentation("horizontal", 0.1, 0.2, False, 0.1, shear=0.3)
+    flips, angles, zoom_x, zoom_y, _ = taken_apart(transformations(50, SIZE, ALL, rng()))
+    shear = transformations(50, SIZE, Augmentation("none", 0, 0, shear=0.3), rng())[:, 0, 1]
+    for i, matrix in enumerate(transformations(50, SIZE, with_shear, rng())):
+        cos, sin = np.cos(2 * np.pi * angles[i]), np.sin(2 * np.pi * angles[i])
+        flip = np.diag([-1 if flips[i] else 1, 1])
+        turn = np.array([[cos, -sin], [sin, cos]])
+        expected = flip @ turn @ [[1, shear[i]], [0, 1]] @ np.diag([zoom_x[i], zoom_y[i]])
+        np.testing.assert_allclose(matrix[:, :2], expected, atol=1e-9)
+
+
 # what is done to the pixels
+
+
+@pytest.mark.parametrize(
+    ("fill", "left"), [("reflect", [40, 30, 20, 10]), ("nearest", [10] * 4), ("constant", [0] * 4)]
+)
+def test_beyond_the_border_lies_what_fill_says(monkeypatch, fill, left):
+    columns = np.arange(10, 90, 10, dtype=np.uint8)
+    image = np.tile(columns[:, np.newaxis], (1, 8, 1, 3))
+    four_to_the_right = np.array([[[1.0, 0, -4], [0, 1, 0]]])
+    monkeypatch.setattr(augmentation_module, "transformations", lambda *_: four_to_the_right)
+    moved = augment(image, Augmentation("none", 0, 0, fill=fill), rng())
+    assert moved[0, 3, :, 1].tolist() == [*left, 10, 20, 30, 40]
+
+
+def test_a_channel_shift_moves_all_levels_of_a_picture_alike_and_stops_at_the_ends():
+    images = np.stack([np.full((4, 4, 3), level, np.uint8) for level in (0, 128, 255)] * 200)
+    shifted = augment(images, Augmentation("none", 0, 0, channel_shift=10), rng()).astype(int)
+    assert (np.ptp(shifted, axis=(1, 2, 3)) == 0).all()
+    black, grey, white = (shifted[i::3, 0, 0, 0] for i in range(3))
+    assert (grey.min(), grey.max()) == (118, 138)
+    assert (black.min(), black.max(), white.min(), white.max()) == (0, 10, 245, 255)
 
 
 def test_nothing_to_change_leaves_the_pictures_as_they_are():

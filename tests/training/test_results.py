@@ -31,6 +31,10 @@ def test_a_recipe_names_optimizer_rate_epochs_and_class_weights():
     [
         (Augmentation("horizontal", 0.1, 0.2), "horizontal flips, rotation ±36°, zoom ±20 %"),
         (Augmentation("both", 0, 0, shift=0.05), "flips both ways, shift ±5 %"),
+        (
+            Augmentation("none", 0, 0, shear=0.15, channel_shift=10),
+            "shear ±15 %, channel shift ±10",
+        ),
         (Augmentation("none", 0, 0.5, False), "zoom ±50 % of height and width each on its own"),
         (Augmentation("none", 0, 0), "none"),
     ],
