@@ -12,10 +12,11 @@ import classifier.transfer
 from classifier.base.errors import UserError
 from classifier.base.family import NETWORKS
 from classifier.base.params import load_params
+from classifier.commands.demo import change_params
 from classifier.networks.from_scratch import train_from_scratch
 from classifier.training.fit import Recipe
 from classifier.transfer.finetune import finetune
-from tests.projects import ROOT, change_params
+from tests.projects import ROOT
 from tests.training.test_fit import anew, made_splits
 
 PAGE = (ROOT / "docs/adding.md").read_text(encoding="utf-8")
