@@ -1,12 +1,14 @@
 """The charts of `dvc plots show` and `dvc plots diff`, by real DVC in a small repository."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import vl_convert
 from ruamel.yaml import YAML
 
 from classifier.base.family import MODELS, PALETTE
@@ -15,6 +17,7 @@ from classifier.evaluation.files import write_charts
 from classifier.training.fit import write_curve
 from tests.projects import ROOT, Project, new_repository
 
+TEMPLATES = "classifier/report/templates"
 CHARTS = {"loss", "accuracy", "roc", "precision_recall", "reliability", "scores", "confusion"}
 
 
@@ -40,7 +43,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = new_repository(tmp_path_factory.mktemp("plots"))
     project.dvc("init", "--quiet")
     folder = project.root
-    shutil.copytree(ROOT / ".dvc/plots", folder / ".dvc/plots")
+    for path in (".dvc/plots", TEMPLATES):
+        shutil.copytree(ROOT / path, folder / path)
+    shutil.copy(ROOT / ".dvc/config", folder / ".dvc/config")
     yaml = YAML(typ="safe", pure=True)
     plots = yaml.load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     with (folder / "dvc.yaml").open("w", encoding="utf-8") as file:
@@ -78,8 +83,8 @@ def test_every_chart_compares_two_revisions(repository):
     assert set(shown) == CHARTS
     for name, chart in shown.items():
         assert set(chart["revisions"]) == {"HEAD", "workspace"}, name
-        # Facets by revision: the models keep their own colours on either side.
-        assert "rev" in {facet["field"] for facet in chart["content"]["facet"].values()}, name
+        # Facets by revision, or by model and revision: models keep their colours on either side.
+        assert chart["content"]["facet"]["field"] in ("rev", "panel"), name
 
 
 def test_a_curve_of_training_is_told_from_one_of_validation(repository):
@@ -87,26 +92,26 @@ def test_a_curve_of_training_is_told_from_one_of_validation(repository):
     for name in ("loss", "accuracy"):
         fields = {row["field"] for row in rows_of(shown[name])}
         assert fields == {f"train_{name}", f"validation_{name}"}
-        dash = shown[name]["content"]["spec"]["encoding"]["strokeDash"]["scale"]
+        dash = shown[name]["content"]["spec"]["layer"][0]["encoding"]["strokeDash"]["scale"]
         assert dict(zip(dash["domain"], dash["range"], strict=True))["validation"] == [1, 0]
 
 
-def colour_scales(spec: Any) -> list[dict[str, Any]]:
-    if isinstance(spec, list):
-        return [scale for one in spec for scale in colour_scales(one)]
-    if not isinstance(spec, dict):
-        return []
-    colour = spec.get("color")
-    own = [colour["scale"]] if isinstance(colour, dict) and colour.get("field") == "model" else []
-    return own + [scale for one in spec.values() for scale in colour_scales(one)]
+@pytest.mark.parametrize("path", sorted((ROOT / TEMPLATES).iterdir()), ids=lambda path: path.stem)
+def test_every_template_has_the_palette_of_the_family(path):
+    template = json.loads(path.read_text(encoding="utf-8"))
+    assert template["config"]["range"]["category"] == list(PALETTE)
 
 
-@pytest.mark.parametrize("template", ["curves", "roc", "precision_recall", "reliability"])
-def test_a_model_has_the_same_colour_in_every_chart(template):
-    spec = json.loads((ROOT / f".dvc/plots/{template}.json").read_text(encoding="utf-8"))
-    scales = colour_scales(spec)
-    assert scales
-    for scale in scales:
-        assert dict(zip(scale["domain"], scale["range"], strict=True)) == dict(
-            zip(MODELS, PALETTE, strict=False)
-        )
+def test_every_chart_lists_the_models_in_the_order_of_the_family():
+    plots = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    for chart in plots["plots"]:
+        (options,) = chart.values()
+        assert tuple(Path(path).stem for path in options["y"]) == MODELS, chart
+
+
+def test_the_page_of_charts_brings_its_scripts(repository):
+    repository.dvc("plots", "diff", "HEAD")
+    page = repository.read("dvc_plots/index.html")
+    assert not re.search(r"<script[^>]+src=|https?://cdn", page)
+    # The very scripts that draw the report's charts.
+    assert vl_convert.javascript_bundle().strip() in page

@@ -16,7 +16,6 @@ from classifier.training.augmentation import Augmentation
 PICTURES = (
     "samples",
     "augmentation",
-    "confusion",
     "mistakes",
     "disagreements",
     "gradcam",
@@ -50,7 +49,6 @@ def draw(
     test = splits["test"]
     pictures.samples(paths["samples"], splits["train"])
     pictures.augmentation(paths["augmentation"], splits["train"], options)
-    pictures.confusion(paths["confusion"], test, scores)
     pictures.mistakes(paths["mistakes"], test, scores)
     pictures.disagreements(paths["disagreements"], test, scores)
     pictures.label_errors(paths["label_errors"], splits, suspects)

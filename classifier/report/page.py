@@ -46,11 +46,6 @@ PICTURES = {
         "random variations.",
         "Grid: training pictures in the first column, random variations of each beside it.",
     ),
-    "confusion": (
-        "Confusion matrices",
-        "Rows are the true classes, columns the predicted ones.",
-        "Confusion matrices of the models, as counts and as shares of each true class.",
-    ),
     "mistakes": (
         "The most confident mistakes",
         "Test pictures that each model was most sure of, and wrong about: path, label, score.",
@@ -84,12 +79,17 @@ PICTURES = {
 class Report:
     """What the report is made of.
 
-    dataset: data/raw/dataset.json. quality: data/splits/report.json. details:
-    data/evaluation/details.json. curves, roc, precision_recall, reliability, scores: by model, the
-    rows of the files under plots/. kept: by model, the epoch whose weights are the model's.
-    trained: by model, data/models/NAME.json: its recipe and its note.
-    pictures: PNG files by name, those of `PICTURES`. params: params.yaml. versions: of what it was
-    made with.
+    Attributes:
+        dataset: data/raw/dataset.json.
+        quality: data/splits/report.json.
+        details: data/evaluation/details.json.
+        curves: by model, as all tables: the rows of its files under plots/.
+        kept: by model, the epoch whose weights are the model's.
+        trained: by model, data/models/NAME.json: its recipe and its note.
+        roc, precision_recall, reliability, scores, confusion: tables.
+        pictures: PNG files by name, those of `PICTURES`.
+        params: params.yaml.
+        versions: of what the report was made with.
     """
 
     dataset: dict[str, Any]
@@ -102,6 +102,7 @@ class Report:
     precision_recall: dict[str, list[dict[str, Any]]]
     reliability: dict[str, list[dict[str, Any]]]
     scores: dict[str, list[dict[str, Any]]]
+    confusion: dict[str, list[dict[str, Any]]]
     pictures: dict[str, Path]
     params: dict[str, Any]
     versions: dict[str, str]
@@ -126,6 +127,7 @@ def gather(
         precision_recall=charts["precision_recall"],
         reliability=charts["reliability"],
         scores=charts["scores"],
+        confusion=charts["confusion"],
         pictures=pictures,
         params=params,
         versions=versions(),
@@ -193,17 +195,27 @@ def view(content: Report) -> dict[str, Any]:
         ],
         "ranking": ranking(content, names),
         "reliability": [
-            charts.reliability(name, number, content.reliability.get(name, []), len(classes))
+            charts.reliability(name, number, content.reliability.get(name, []))
             for number, name in enumerate(names)
         ],
         "calibration": [calibration_sentence(name, details["models"][name]) for name in names],
         "histograms": histograms(content, names),
+        "score_labels": list(
+            dict.fromkeys(row["label"] for rows in content.scores.values() for row in rows)
+        ),
+        "positive": details["positive"],
+        "outliers": details["outliers"],
         "thresholds": {
             name: details["models"][name]["threshold"]
             for name in names
             if details["models"][name]["threshold"]
         },
-        "confusion_as_table": len(classes) <= MOST_CLASSES_SHOWN,
+        "confusions": [
+            charts.confusion(name, number, content.confusion[name])
+            for number, name in enumerate(names)
+        ]
+        if len(classes) > MOST_CLASSES_SHOWN
+        else [],
         "suspects": details["label_errors"],
         "findings": findings(content.quality, content.params["split"]["drop_leaks"]),
         "quality_classes": content.quality.get("classes", {}),
@@ -310,12 +322,7 @@ def histograms(content: Report, names: list[str]) -> list[charts.Chart]:
     """Test pictures by score, a chart a model."""
     positive = content.details["positive"]
     x_label = f"score of {positive}" if positive else "confidence"
-    found = []
-    for number, name in enumerate(names):
-        rows = content.scores.get(name, [])
-        labels = list(dict.fromkeys(row["label"] for row in rows))
-        found.append(charts.histogram(name, number, rows, labels, x_label))
-    return found
+    return [charts.histogram(name, content.scores.get(name, []), x_label) for name in names]
 
 
 def calibration_sentence(name: str, model: dict[str, Any]) -> str:

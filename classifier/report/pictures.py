@@ -7,14 +7,11 @@ from typing import Any
 import cv2
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
 
 from classifier.base.family import colour
 from classifier.base.splits import Split
-from classifier.base.wording import counted, percent, points
+from classifier.base.wording import counted, percent
 from classifier.report.gallery import (
     CAPTION,
     INK,
@@ -25,9 +22,7 @@ from classifier.report.gallery import (
     Line,
     Row,
     Tile,
-    families,
     fitted,
-    save_figure,
     save_page,
     text_width,
 )
@@ -36,7 +31,6 @@ from classifier.training.augmentation import Augmentation, augment
 COLUMNS = 6
 MISTAKES = 12  # of each model
 CLASSES_SHOWN = 20  # of the samples
-CLASSES_NUMBERED = 25  # beyond these a confusion matrix has no room for numbers
 CHANNELS = 12  # of each layer's activations
 
 Scores = Mapping[str, NDArray[np.float64]]
@@ -282,75 +276,6 @@ def label_errors(
         note="A model that did not see the picture contradicts its label with confidence. It may "
         "be the model that is wrong: a person decides.",
     )
-
-
-def confusion(path: Path, test: Split, scores: Scores) -> None:
-    """Draw the models' confusion matrices: counts above, shares of the actual class below."""
-    classes = test.classes
-    side = 2.6 + 0.07 * min(len(classes), 40)  # inches of one matrix
-    figure = Figure((len(scores) * side + 1.2, 2 * side + 1.4), facecolor="white")
-    axes = figure.subplots(2, len(scores), squeeze=False)
-    for column, (model, table) in enumerate(scores.items()):
-        counts = confusion_matrix(test.labels, table.argmax(axis=1), labels=range(len(classes)))
-        shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-        _matrix(axes[0, column], counts, shares, [f"{n:,}" for n in counts.ravel()], classes)
-        _matrix(axes[1, column], counts, shares, [_share(s) for s in shares.ravel()], classes)
-        right = np.trace(counts) / counts.sum()
-        axes[0, column].set_title(
-            f"{model}\n{percent(right)} right", color=colour(column), fontsize=11, pad=8
-        )
-        axes[1, column].set_xlabel("predicted", fontsize=9)
-    for row, what in enumerate(("actual · pictures", "actual · % of its pictures")):
-        axes[row, 0].set_ylabel(what, fontsize=9)
-        for one in axes[row, 1:]:
-            one.set_yticklabels([])
-    figure.suptitle(
-        f"Confusion matrices on {len(test):,} test pictures", fontsize=13, weight="bold", color=INK
-    )
-    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
-    save_figure(path, figure)
-
-
-def _matrix(
-    axes: Axes, counts: NDArray, shares: NDArray, numbers: Sequence[str], classes: Sequence[str]
-) -> None:
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    k = len(classes)
-    step = 1 if k <= CLASSES_NUMBERED else -(-k // CLASSES_NUMBERED)
-    ticks = range(0, k, step)
-    size = float(np.clip(60 / max(1, len(ticks)), 5, 9))
-    names = [fitted(classes[i], 80, size) for i in ticks]
-    turned = max(map(len, names)) * len(names) > 24
-    style: dict[str, Any] = {
-        "fontsize": size,
-        "fontfamily": families("".join(names)),
-        "parse_math": False,
-    }
-    axes.set_xticks(ticks, names, rotation=90 if turned else 0, **style)
-    axes.set_yticks(ticks, names, **style)
-    axes.tick_params(length=0)
-    axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1 if k <= CLASSES_NUMBERED else 0.2)
-    axes.tick_params(which="minor", length=0)
-    axes.spines[:].set_visible(False)
-    if k > CLASSES_NUMBERED:
-        return
-    size = float(np.clip(75 / k, 4.5, 13))
-    for (row, column), number in zip(np.ndindex(k, k), numbers, strict=True):
-        if k > 4 and row != column and not counts[row, column]:
-            continue  # most of many classes are never confused: zeros would hide the others
-        colour = "white" if shares[row, column] > 0.55 else INK
-        axes.text(column, row, number, ha="center", va="center", color=colour, fontsize=size)
-
-
-def _share(share: float) -> str:
-    """Two digits, or what is nearest to them and short of certain."""
-    if share in (0, 1):
-        return f"{100 * share:.0f}"
-    if share < 0.0995:
-        return points(share)
-    return ">99" if share >= 0.995 else f"{100 * share:.0f}"
 
 
 def _label_and_prediction(test: Split, i: int, table: NDArray[np.float64]) -> list[Line]:

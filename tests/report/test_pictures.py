@@ -131,7 +131,6 @@ def test_all_pictures_are_written_and_twice_the_same(tmp_path):
         pictures.augmentation(folder / "augmentation.png", test, options)
         pictures.mistakes(folder / "mistakes.png", test, scores)
         pictures.disagreements(folder / "disagreements.png", test, scores)
-        pictures.confusion(folder / "confusion.png", test, scores)
         rows = pictures.to_explain(test, scores)
         heat = {name: np.ones((len(rows), 5, 5), np.float32) for name in scores}
         pictures.grad_cam(folder / "gradcam.png", test, scores, rows, heat)
@@ -142,7 +141,7 @@ def test_all_pictures_are_written_and_twice_the_same(tmp_path):
         pictures.label_errors(folder / "label_errors.png", {"test": test}, [suspect] * 30)
         pictures.label_errors(folder / "none.png", {"test": test}, [])
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert len(files) == 9
+    assert len(files) == 8
     for name in files:
         content = (tmp_path / "a" / name).read_bytes()
         assert content == (tmp_path / "b" / name).read_bytes(), name
@@ -150,14 +149,6 @@ def test_all_pictures_are_written_and_twice_the_same(tmp_path):
             assert image.format == "PNG"
             assert "Software" not in image.info
             assert np.ptp(np.asarray(image.convert("L"))) > 100, f"{name} is empty"
-
-
-def test_many_classes_fit_into_a_confusion_matrix(tmp_path):
-    classes = tuple(f"class {i:03}" for i in range(102))
-    test = split(list(range(102)), classes)
-    pictures.confusion(tmp_path / "x.png", test, {"baseline": np.eye(102)})
-    with Image.open(tmp_path / "x.png") as image:
-        assert image.width < 2000
 
 
 def test_a_tile_is_drawn_where_and_as_it_should_be(tmp_path):
@@ -213,13 +204,6 @@ def test_a_letter_is_drawn_in_an_installed_font_that_has_it(fonts):
     assert text_width(f"a{letter}", 7) > text_width("a", 7)
 
 
-@pytest.mark.filterwarnings("error:Glyph")
-def test_class_names_of_any_script_stand_at_a_confusion_matrix(tmp_path):
-    test = split([0, 1], ("日本", "cats"))
-    pictures.confusion(tmp_path / "x.png", test, {"baseline": np.eye(2)})
-    assert (tmp_path / "x.png").stat().st_size
-
-
 def test_a_text_is_shortened_in_its_middle_until_it_fits():
     assert fitted("short", 100, 7) == "short"
     text = "a/very/long/path/to/a/picture/number/000123.jpg"
@@ -228,8 +212,3 @@ def test_a_text_is_shortened_in_its_middle_until_it_fits():
     assert shorter.startswith("a/very")
     assert shorter.endswith("123.jpg")
     assert "…" in shorter
-
-
-def test_a_share_below_all_is_not_called_all():
-    shown = [pictures._share(share) for share in (0.0, 0.0001, 0.05, 0.5, 0.994, 0.9999, 1.0)]
-    assert shown == ["0", "<0.1", "5.0", "50", "99", ">99", "100"]
