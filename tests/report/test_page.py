@@ -97,7 +97,7 @@ def content(folder, classes=("cats", "dogs"), n=300) -> report.Report:
         precision_recall[name] = curves.precision_recall(labels, scores[name])
         reliability[name] = curves.reliability_rows(labels, scores[name], calibrated)
         histograms[name] = curves.score_histogram(labels, scores[name], classes)
-        confusion[name] = curves.confusion(labels, scores[name], classes)
+        confusion[name] = curves.confusion_rows(labels, scores[name], classes)
     wrong = [
         {
             "split": "test",
