@@ -108,5 +108,5 @@ def _reason(error: ErrorDetails) -> str:
     reason = re.sub("^(Value error, |Input should be |String should )", "", error["msg"])
     # As 2024_05_17, 007 and 2024-05-17 are taken.
     if error["type"] == "string_type" and isinstance(error["input"], int | float | date):
-        reason += ", in quotes where it looks like a number or a date"
+        reason += ", in quotes (after -S: ./NAME) where it looks like a number or a date"
     return reason

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from classifier.base.checked import Section, load
 from classifier.base.errors import UserError
@@ -52,16 +51,7 @@ def _architecture(name: str) -> str:
     return name
 
 
-def _name(value: Any) -> Any:
-    if isinstance(value, int | float | date) and not isinstance(value, bool):
-        raise ValueError(
-            "a string, and YAML takes a name like this for a number or a date: put it in quotes in "
-            "params.yaml, or write ./NAME"
-        )
-    return value
-
-
-Name = Annotated[str, Field(min_length=1), BeforeValidator(_name)]
+Name = Annotated[str, Field(min_length=1)]
 Architecture = Annotated[str, AfterValidator(_architecture)]
 NumberRange = Annotated[str, AfterValidator(_number_range)]
 Threshold = Annotated[float | str, AfterValidator(_threshold)]

@@ -220,3 +220,35 @@ def test_drawn_pictures_are_written_as_they_are_drawn(tmp_path, monkeypatch):
         tracemalloc.stop()
     assert (tmp_path / "images.zip").stat().st_size > 50 * 10**6
     assert peak < 10 * 10**6
+
+
+def test_classes_that_a_folder_lost_are_named_in_the_output_and_recorded(tmp_path, capsys):
+    source = folder_of(tmp_path / "mine", {f"{a}/{n}.png": png(n) for a in "ab" for n in (1, 2)})
+    (source / "empty").mkdir()
+    (source / "linked").symlink_to(source / "a")
+    (source / "c.zip").write_bytes(b"PK\x03\x04")
+    facts = json.loads(collected(source, tmp_path / "raw")["dataset.json"])
+    notes = [
+        "c.zip was left out: an archive inside the source",
+        "linked was left out: a symbolic link",
+        "empty/ is empty",
+    ]
+    assert facts["notes"] == notes
+    out = capsys.readouterr().out
+    assert all(f"note: {note}\n" in out for note in notes)
+
+
+def test_a_source_with_many_empty_folders_fills_no_screen(tmp_path, capsys):
+    source = folder_of(tmp_path / "mine", {f"{label}/1.png": png(1) for label in "ab"})
+    for number in range(30):
+        (source / f"empty_{number}").mkdir()
+    collected(source, tmp_path / "raw")
+    assert "note: 20 more in data/raw/dataset.json" in capsys.readouterr().out
+
+
+def test_an_archive_beside_a_readme_in_an_archive_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        archive.writestr("readme.txt", "see images.zip")
+        archive.writestr("images.zip", b"PK\x03\x04")
+    with pytest.raises(UserError, match=r"left out: images\.zip \(an archive inside the source\)"):
+        collected(tmp_path / "mine.zip", tmp_path / "raw")

@@ -3,6 +3,7 @@
 import os
 import zipfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from classifier.base.errors import UserError
 from classifier.sources.layouts import Source, detect
 from classifier.sources.members import Limits, Unreadable, open_members
+from tests.noise import png
 
 MIRROR = os.environ.get("DATA_MIRROR", "")
 MIRROR_LIMITS = Limits(files=10_000, file_bytes=10**7, total_bytes=10**9, ratio=200)
@@ -23,6 +25,11 @@ def found(*paths: str, **tables: str) -> Source:
     """What is made of these paths and CSV files, these named by their stem."""
     texts = {f"{stem}.csv": text.encode() for stem, text in tables.items()}
     return detect([*paths, *texts], texts.__getitem__ if texts else nothing_to_read)
+
+
+def read_as(paths: Sequence[str], contents: Mapping[str, bytes]) -> Source:
+    """What is made of these paths and files with content."""
+    return detect([*paths, *contents], contents.__getitem__)
 
 
 def labels(source: Source) -> dict[str, str]:
@@ -399,3 +406,203 @@ def test_the_mirrors_archives_are_recognised(name, layout, counts, tmp_path):
         last = archive.infolist()[-1]
         (same,) = [one for one in members.paths if last.filename.endswith(f"/{one}")]
         assert members.read(same) == archive.read(last)
+
+
+# Names that say what a folder is.
+
+
+def of_classes(*folders: str, count: int = 2) -> list[str]:
+    return [f"{folder}/{number}.jpg" for folder in folders for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"),
+        ("training_set/training_set", "test_set/test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("TrainData", "TestData"),
+        ("train/images", "test/images"),
+        ("flowers-train", "flowers-eval"),
+        ("train1", "dev2"),
+    ],
+)
+def test_parts_are_told_by_words_and_unwrapped(train, test):
+    tops = [f"{part}/{label}" for part in (train, test) for label in ("cats", "dogs")]
+    source = found(*of_classes(*tops))
+    assert set(labels(source).values()) == {"cats", "dogs"}
+    assert {part for path, part in parts(source).items() if path.startswith(train)} == {"train"}
+    assert len(set(parts(source).values())) == 2
+
+
+def test_classes_with_words_of_parts_in_them_stay_classes():
+    source = found(*of_classes("steam_train/old", "steam_train/new", "test_tube/a", "test_tube/b"))
+    assert set(labels(source).values()) == {"steam_train", "test_tube"}
+    assert set(labels(found(*of_classes("valid", "invalid"))).values()) == {"valid", "invalid"}
+
+
+def test_unlabelled_pictures_beside_classes_are_no_class():
+    source = found(*of_classes("cats", "dogs", "unlabelled", "to_predict"))
+    assert set(labels(source).values()) == {"cats", "dogs"}
+    reason = "counts as unlabelled: rename it if it is a class"
+    assert source.notes == [f"to_predict/ {reason}", f"unlabelled/ {reason}"]
+    assert skipped(source)["unlabelled/0.jpg"] == f"unlabelled/ {reason}"
+
+
+def test_train_and_test_folders_inside_the_classes_are_parts():
+    source = found(*of_classes("cats/train", "cats/test", "dogs/train", "dogs/test"))
+    assert source.layout == "one folder per class of train and test folders"
+    assert (labels(source)["dogs/test/0.jpg"], parts(source)["dogs/test/0.jpg"]) == ("dogs", "test")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Abyssinian_1.jpg", "Abyssinian_2.jpg", "great_pyrenees_1.jpg"),
+        ("cat-001.png", "dog-001.png", "dog-002.png"),
+        ("cat (1).jpg", "cat (2).jpg", "dog (1).jpg"),
+    ],
+)
+def test_files_named_by_label_and_count(names):
+    source = found(*names)
+    assert source.layout == "files named label_N"
+    assert len(set(labels(source).values())) == 2
+    assert set(labels(found(*(f"images/{name}" for name in names))).values()) == set(
+        labels(source).values()
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("IMG_1.jpg", "DSC_2.jpg"),
+        ("PXL_20240517_1.jpg", "cat_1.jpg"),
+        ("cat_1.jpg", "dog_1.jpg", "logo.jpg"),
+        ("2024_1.jpg", "2023_2.jpg"),
+    ],
+)
+def test_names_that_cameras_give_are_no_labels(names):
+    with pytest.raises(UserError, match="no layout recognised"):
+        found(*names)
+
+
+def test_files_named_by_label_and_count_in_parts():
+    source = found("train/cat_1.jpg", "train/dog_1.jpg", "test/cat_2.jpg", "test/dog_2.jpg")
+    assert source.layout == "train and test folders of files named label_N"
+    assert parts(source)["test/dog_2.jpg"] == "test"
+
+
+# Folders that are no classes.
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (("train", "test"), "train/ and test/ are named as parts, but hold neither"),
+        (("train", "test", "meta"), "train/ and test/ are named as parts"),
+        (("cats_train", "cats_test", "dogs_train", "dogs_test"), "are named as parts"),
+        (("train/a", "train/b", "more"), "train/ holds class folders, but not more/ beside it"),
+        (("images", "annotations/trimaps"), "annotations/ and images/ are no classes"),
+        (("images/a", "images/b", "masks"), "images/ and masks/ are no classes"),
+        (("photos", "masks"), "masks/ and photos/ are no classes"),
+        (("train/images", "train/masks", "test/images", "test/masks"), "train/images/ and"),
+        (("yes", "no", "set/yes", "set/no"), "let data.source name set/ alone"),
+        (("color/a", "color/b", "gray/a", "gray/b"), "set data.classes to 'color/*'"),
+        (("data/color/a", "data/color/b", "data/gray/a", "data/gray/b"), "to 'data/color/*'"),
+        (("x_part_1", "x_part_2"), "x_part_1/ and x_part_2/ are named as pieces"),
+        (("images_001", "images_002"), "are named as pieces of one whole"),
+        (("fold1/a", "fold1/b", "fold2/a", "fold2/b"), "fold1/ and fold2/ hold folders"),
+    ],
+)
+def test_folders_that_are_no_classes_are_refused_with_the_way_on(folders, words):
+    paths = [*of_classes(*folders), "README.md"]
+    with pytest.raises(UserError) as error:
+        found(*paths)
+    assert words in str(error.value)
+    assert "for a class, set data.classes to '" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("with_mask", "without_mask"),
+        ("mask", "no_mask"),
+        ("photos", "drawings"),
+        ("class_1", "class_2"),
+        ("c0", "c1"),
+        ("0", "1"),
+        ("benign/sob/a", "malignant/sob/b"),
+        ("cats/indoor", "dogs/outdoor"),
+    ],
+)
+def test_classes_that_only_look_like_something_else_stay_classes(folders):
+    assert len(set(labels(found(*of_classes(*folders))).values())) == 2
+
+
+def test_class_folders_may_be_named_where_no_layout_can_tell_them():
+    paths = of_classes("color/a", "color/b", "gray/a", "gray/b")
+    texts = {"labels.csv": b"path,label\ncolor/a/0.jpg,z\n"}
+    source = detect([*paths, *texts], texts.__getitem__, pattern="color/*")
+    assert source.layout == "folders color/* as classes"
+    assert labels(source)["color/b/0.jpg"] == "b"
+    assert {path.partition("/")[0] for path in labels(source)} == {"color"}
+    assert set(labels(detect(paths, nothing_to_read, pattern="*")).values()) == {"color", "gray"}
+
+
+def test_named_class_folders_keep_the_parts_above_them():
+    paths = of_classes("a/train/x", "a/train/y", "a/test/x", "b/test/x")
+    source = detect(paths, nothing_to_read, pattern="a/*/*")
+    assert parts(source)["a/test/x/0.jpg"] == "test"
+    assert set(labels(source).values()) == {"x", "y"}
+
+
+def test_a_pattern_that_names_nothing_is_an_error():
+    with pytest.raises(UserError, match=r"data\.classes is 'x/\*': no such folder; cats/"):
+        detect(of_classes("cats", "dogs"), nothing_to_read, pattern="x/*")
+
+
+# What may have been a class.
+
+
+@pytest.mark.parametrize(
+    ("lost", "note"),
+    [
+        ({"birds": "a symbolic link"}, "birds was left out: a symbolic link"),
+        ({"c.zip": "an archive inside the source"}, "c.zip was left out: an archive inside the"),
+        ({"owls/": ""}, "owls/ is empty"),
+        ({"owls/": "", "owls/1.jpg": "encrypted"}, "owls/ gives no picture: encrypted"),
+    ],
+)
+def test_what_stands_beside_the_classes_without_a_picture_is_named(lost, note):
+    paths = of_classes("cats", "dogs")
+    assert detect(paths, nothing_to_read, lost).notes[0].startswith(note)
+    inside = {f"train/{path}": reason for path, reason in lost.items()}
+    paths = [f"{part}/{path}" for part in ("train", "test") for path in paths]
+    assert detect(paths, nothing_to_read, inside).notes[0].startswith(f"train/{note}")
+
+
+def test_a_folder_with_endings_that_nobody_knows_is_named():
+    source = found(*of_classes("cats", "dogs"), "owls/1.xyz", "code/a.py")
+    assert source.notes == [
+        "code/ gives no picture: no file of it has a picture's ending",
+        "owls/ gives no picture: no file of it has a picture's ending",
+    ]
+
+
+@pytest.mark.parametrize("ending", [".pbm", ".mpo", ".heif", ".HEIC", ".jp2", ".dng", ".jxl"])
+def test_a_class_of_rare_pictures_is_a_class(ending):
+    source = found(*of_classes("cats", "dogs"), f"owls/1{ending}")
+    assert labels(source)[f"owls/1{ending}"] == "owls"
+
+
+def test_a_class_of_files_without_ending_is_told_by_their_content():
+    contents = {"owls/0001": png(1), "owls/0002": png(2), "notes/LICENSE": b"All rights reserved"}
+    source = read_as(of_classes("cats", "dogs"), contents)
+    assert set(labels(source).values()) == {"cats", "dogs", "owls"}
+    assert source.notes == ["notes/ gives no picture: no file of it has a picture's ending"]
+
+
+def test_where_nothing_fits_archives_that_were_not_opened_are_named():
+    with pytest.raises(UserError, match=r"left out: images\.zip \(an archive inside the source\)"):
+        detect(["readme.txt"], nothing_to_read, {"images.zip": "an archive inside the source"})
