@@ -1,6 +1,5 @@
 """One pass over the pictures: each is read, hashed, checked and decoded once, on all cores."""
 
-import csv
 import os
 import signal
 import threading
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from classifier.base.errors import UserError
-from classifier.base.files import new_array, whole
+from classifier.base.files import new_array, write_table
 from classifier.images.decode import Picture, Undecodable, decode
 
 Facts = TypeVar("Facts")
@@ -179,7 +178,4 @@ def _scan_some(
 
 def write_rejected(path: Path, rejected: Sequence[tuple[str, str]]) -> None:
     """Write path and reason of each file that was left out, sorted, as CSV."""
-    with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "reason"])
-        writer.writerows(sorted(rejected))
+    write_table(path, ["path", "reason"], sorted(rejected))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from classifier.base.files import ZIP_TIME, whole
+from classifier.base.files import ZIP_TIME, whole, write_table
 
 COLUMNS = ["path", "label", "part"]
 GROUP = "group"  # a fourth column, where the source has groups
@@ -40,10 +40,7 @@ def write_index(path: Path, pictures: Iterable[Labelled]) -> None:
     ordered = sorted(pictures, key=lambda picture: picture.path)
     grouped = any(picture.group for picture in ordered)
     columns = [*COLUMNS, GROUP] if grouped else COLUMNS
-    with whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([getattr(picture, name) for name in columns] for picture in ordered)
+    write_table(path, columns, ([getattr(one, name) for name in columns] for one in ordered))
 
 
 def read_index(path: Path) -> list[Labelled]:

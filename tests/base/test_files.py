@@ -8,7 +8,7 @@ import stat
 import numpy as np
 import pytest
 
-from classifier.base.files import new_array, whole, write_json, write_text
+from classifier.base.files import new_array, whole, write_json, write_table, write_text
 
 
 def test_the_file_is_there_when_the_block_has_ended_and_not_before(tmp_path):
@@ -101,3 +101,26 @@ def test_a_disk_that_cannot_take_space_beforehand_will_do(tmp_path, monkeypatch,
 
     monkeypatch.setattr(os, "posix_fallocate", unable)
     assert new_array(tmp_path / "a.npy", (4, 4), np.float32).shape == (4, 4)
+
+
+def test_a_table_has_a_header_unix_line_ends_and_quotes_where_they_are_needed(tmp_path):
+    path = tmp_path / "new/table.csv"
+    write_table(path, ["path", "label"], [["a,b.jpg", 'say "日本"'], ["c.jpg", 1]])
+    assert path.read_bytes().decode() == 'path,label\n"a,b.jpg","say ""日本"""\nc.jpg,1\n'
+    write_table(path, ["x", "y"], [], "\t")
+    assert path.read_bytes() == b"x\ty\n"
+
+
+def test_a_table_whose_rows_fail_leaves_what_was_there(tmp_path):
+    path = tmp_path / "table.csv"
+    write_table(path, ["x"], [[1]])
+    with pytest.raises(ZeroDivisionError):
+        write_table(path, ["x"], ([1 // n] for n in (1, 0)))
+    assert path.read_text() == "x\n1\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_what_is_not_a_number_is_no_json(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "x.json", {"figure": float("nan")})
+    assert not list(tmp_path.iterdir())
