@@ -3,6 +3,14 @@
 import pytest
 
 from classifier.base.errors import UserError
+from classifier.sources.tables import (
+    GROUP_COLUMNS,
+    ID_COLUMNS,
+    LABEL_COLUMNS,
+    PART_COLUMNS,
+    PATH_COLUMNS,
+)
+from tests.projects import ROOT
 from tests.sources.test_layouts import found, labels, parts, read_as, skipped
 
 PATHS = ("a/1.jpg", "a/2.jpg")
@@ -158,3 +166,9 @@ def test_tables_lie_where_the_only_folder_of_pictures_begins():
     paths = ["README.md", "set/images/1.jpg", "set/images/2.jpg"]
     source = read_as(paths, {"set/labels.csv": b"path,label\nimages/1.jpg,x\nimages/2.jpg,y\n"})
     assert labels(source) == {"set/images/1.jpg": "x", "set/images/2.jpg": "y"}
+
+
+def test_the_documents_table_has_every_known_column():
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    columns = (*PATH_COLUMNS, *ID_COLUMNS, *LABEL_COLUMNS, *PART_COLUMNS, *GROUP_COLUMNS)
+    assert [name for name in columns if f"`{name}`" not in text] == []
