@@ -1,18 +1,16 @@
 """`python -m benchmarks`: this project and the tutorial way on this machine."""
 
 import argparse
-import importlib.util
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from benchmarks.machine import this_machine
 from benchmarks.measure import Benchmark, measured
-from benchmarks.processes import ROOT, SIDES
+from benchmarks.processes import ROOT
 from benchmarks.report import keep, render
 from benchmarks.rows import NEEDS
 from benchmarks.whole import run_whole
@@ -22,8 +20,7 @@ from classifier.base.errors import UserError, one_line_errors
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", type=_named(NEEDS), help=f"some of {','.join(NEEDS)}")
-    parser.add_argument("--sides", type=_named(SIDES), help="tutorial or ours: one alone")
+    parser.add_argument("--rows", type=_rows, help=f"some of {','.join(NEEDS)}")
     parser.add_argument("--whole", action="store_true", help="run dvc repro whole, and no row")
     parser.add_argument("--render", action="store_true", help="write the tables anew, measure none")
     asked = parser.parse_args()
@@ -36,7 +33,7 @@ def main() -> None:
             results = this_machine(Path(folder))
             keep(results, {"whole_run": run_whole(Path(folder))})
     else:
-        measure_rows(asked.rows or list(NEEDS), asked.sides or sides())
+        measure_rows(asked.rows or list(NEEDS))
 
 
 def check_committed() -> None:
@@ -47,26 +44,14 @@ def check_committed() -> None:
         raise UserError(f"--whole runs what is committed; not committed: {', '.join(changed)}")
 
 
-def _named(allowed: Iterable[str]) -> Any:
-    def parse(text: str) -> list[str]:
-        names = text.split(",")
-        unknown = set(names) - set(allowed)
-        if unknown:
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not of {','.join(allowed)}")
-        return names
-
-    return parse
+def _rows(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := set(names) - set(NEEDS):
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not of {','.join(NEEDS)}")
+    return names
 
 
-def sides() -> tuple[str, ...]:
-    """Both, or this project's alone where Keras has another backend than the tutorial way needs."""
-    if importlib.util.find_spec("tensorflow"):
-        return SIDES
-    print("no TensorFlow here, which the tutorial way's loaders need: this project's side alone")
-    return ("ours",)
-
-
-def measure_rows(names: Iterable[str], sides: Iterable[str]) -> None:
+def measure_rows(names: Iterable[str]) -> None:
     """Measure what some rows need, and put it into the results and the tables as it comes."""
     wanted = {part for name in names for part in NEEDS[name]}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -74,8 +59,7 @@ def measure_rows(names: Iterable[str], sides: Iterable[str]) -> None:
         place = Workplace(Path(folder))
         print("pictures ...", flush=True)
         keep(results, {"pictures": place.fill()})
-        on_gpu = results["class"] == "gpu"
-        measured(Benchmark(place, sides), wanted, partial(keep, results), on_gpu=on_gpu)
+        measured(Benchmark(place), wanted, partial(keep, results))
 
 
 if __name__ == "__main__":

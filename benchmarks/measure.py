@@ -4,14 +4,14 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from benchmarks.processes import Measured, Worker, seconds_of
+from benchmarks.processes import SIDES, Measured, Worker, seconds_of
 from benchmarks.workplace import Workplace
 from classifier.base.errors import UserError
 from classifier.base.family import MODELS
@@ -30,11 +30,8 @@ SLICE_S = {
     "decoding": BUDGET_S / 160,
     "prediction": BUDGET_S / 120,
 }
-# Where the tutorial way can't be run, there is no first step of it to choose by.
-STEPS_ALONE = 8
 EVALUATED = 64  # pictures of validation and of test each that evaluate is run on
 OF_25000 = {"train": 15_000, "validation": 3_750, "test": 6_250}
-OURS_ALONE = {"features", "evaluate", "split", "noop"}  # parts that one side has
 ROOM_FOR_25000 = 12e9  # bytes: the stages' outputs and DVC's copies of them
 
 Part = dict[str, Any]
@@ -55,63 +52,37 @@ def in_turn(sides: Mapping[str, Worker], **command: Any) -> dict[str, list[Measu
 
 
 class Benchmark:
-    """Measures parts of a run in a workplace, on one or both sides."""
+    """Measures parts of a run in a workplace."""
 
-    def __init__(self, place: Workplace, sides: Iterable[str]) -> None:
+    def __init__(self, place: Workplace) -> None:
         self.place = place
-        self.sides = tuple(sides)
         self.settings = {
             "image_size": place.params.data.image_size,
             "batch_size": place.params.train.batch_size,
         }
 
-    def train(self, part: str, *, on_gpu: bool) -> dict[str, Part]:
+    def train(self, part: str) -> dict[str, Part]:
         """A training stage of cnn5: train_baseline or train_augmented."""
         settings = self.settings | {"pictures": str(self.place.slice)}
-        with ExitStack() as stack:
-            workers = {}
-            if "tutorial" in self.sides:
-                workers["tutorial"] = stack.enter_context(
-                    self.place.worker("tutorial", part, **settings)
-                )
-                found = self._chosen(workers["tutorial"], "cnn5")
-            else:
-                found = self._alone(on_gpu)
-            if "ours" in self.sides:
-                workers["ours"] = self._stage(stack, part, found)
-            return {part: self._epochs(workers, found)}
+        with self.place.worker("tutorial", part, **settings) as tutorial, ExitStack() as stack:
+            found = self._chosen(tutorial, "cnn5")
+            ours = self._stage(stack, part, found)
+            return {part: self._epochs(tutorial, ours, found)}
 
-    def vgg16(self, parts: Iterable[str], *, on_gpu: bool) -> dict[str, Part]:
+    def vgg16(self, parts: Collection[str]) -> dict[str, Part]:
         """The head, the last block or both; this project's side does both in one stage."""
-        settings = self.settings | {
-            "pictures": str(self.place.slice),
-            "weights": self.place.weights,
-        }
+        arguments = {"pictures": str(self.place.slice), "weights": self.place.weights}
         results: dict[str, Part] = {}
+        ours: Worker | None = None
         with ExitStack() as stack:
-            ours: Worker | None = None
-            for part in ("head", "last_block"):
-                if part not in parts:
-                    continue
-                with ExitStack() as inner:
-                    workers = {}
-                    if "tutorial" in self.sides:
-                        workers["tutorial"] = inner.enter_context(
-                            self.place.worker("tutorial", part, **settings)
-                        )
-                        found = self._chosen(workers["tutorial"], "vgg16")
-                    else:
-                        found = self._alone(on_gpu)
-                    if results:
-                        # Both are phases of one run, on one slice.
-                        found |= {
-                            key: results["head"][key] for key in ("steps", "validation_steps")
-                        }
-                    if "ours" in self.sides:
-                        if not ours:
-                            ours = self._stage(stack, "finetune_vgg16", found, parts)
-                        workers["ours"] = ours
-                    results[part] = self._epochs(workers, found)
+            for part in [name for name in ("head", "last_block") if name in parts]:
+                worker = self.place.worker("tutorial", part, **self.settings, **arguments)
+                with worker as tutorial:
+                    found = self._chosen(tutorial, "vgg16")
+                    if results:  # both are phases of one run, on one slice
+                        found |= {k: results["head"][k] for k in ("steps", "validation_steps")}
+                    ours = ours or self._stage(stack, "finetune_vgg16", found, parts)
+                    results[part] = self._epochs(tutorial, ours, found)
         return results
 
     def _chosen(self, tutorial: Worker, kind: str) -> Part:
@@ -120,25 +91,15 @@ class Benchmark:
         self.place.cut(2 * batch, batch)
         warmup = tutorial.run()
         second = warmup["train"] - warmup["first"]
-        steps = in_time(second, SLICE_S[kind], self._most_steps(), least=3)
-        return self._slice(steps) | {"warmup": {"tutorial": warmup}}
+        train, validation = self.place.counts["train"], self.place.counts["validation"]
+        steps = min(in_time(second, SLICE_S[kind], train // batch, least=3), train // batch)
+        # As much validation as belongs to so many steps.
+        validated = min(validation // batch, max(1, round(steps * validation / train)))
+        return {"steps": steps, "validation_steps": validated, "warmup": {"tutorial": warmup}}
 
-    def _alone(self, on_gpu: bool) -> Part:
-        return self._slice(self._most_steps() if on_gpu else STEPS_ALONE)
-
-    def _most_steps(self) -> int:
-        """Full batches of an epoch."""
-        return self.place.counts["train"] // self.settings["batch_size"]
-
-    def _slice(self, steps: int) -> Part:
-        """As much validation as belongs to so many steps."""
-        most = self.place.counts["validation"] // self.settings["batch_size"]
-        share = self.place.counts["validation"] / self.place.counts["train"]
-        steps = min(steps, self._most_steps())
-        validation = min(most, max(1, round(steps * share)))
-        return {"steps": steps, "validation_steps": validation, "warmup": {}}
-
-    def _stage(self, stack: ExitStack, name: str, found: Part, parts: Iterable[str] = ()) -> Worker:
+    def _stage(
+        self, stack: ExitStack, name: str, found: Part, parts: Collection[str] = ()
+    ) -> Worker:
         """Start a stage of this project on a slice; it pauses before each epoch."""
         epochs = 1 + REPEATS
         changes = {
@@ -161,11 +122,11 @@ class Benchmark:
         batch = self.settings["batch_size"]
         self.place.cut(found["steps"] * batch, found["validation_steps"] * batch)
 
-    def _epochs(self, workers: Mapping[str, Worker], found: Part) -> Part:
+    def _epochs(self, tutorial: Worker, ours: Worker, found: Part) -> Part:
         self._cut(found)
+        workers = {"tutorial": tutorial, "ours": ours}
         found["startup"] = {side: worker.startup for side, worker in workers.items()}
-        if "ours" in workers:
-            found["warmup"]["ours"] = workers["ours"].run()
+        found["warmup"]["ours"] = ours.run()
         found["epochs"] = in_turn(workers)
         found["ending"] = {side: worker.ending for side, worker in workers.items()}
         return found
@@ -204,18 +165,13 @@ class Benchmark:
         with ExitStack() as stack:
             workers = {
                 side: stack.enter_context(self.place.worker(side, name, **arguments))
-                for side in self.sides
+                for side in SIDES
             }
             first = max(worker.run(count=at_first)["seconds"] for worker in workers.values())
-            if at_first < most:
+            if first < SLICE_S[kind] / 2:
                 # The very first one set up; now the slower side's rate is known.
-                slice_s = SLICE_S[kind]
-                if first < slice_s / 2:
-                    again = [worker.run(count=at_first) for worker in workers.values()]
-                    first = max(one["seconds"] for one in again)
-                count = at_first * in_time(first, slice_s, most // at_first)
-            else:
-                count = most
+                first = max(worker.run(count=at_first)["seconds"] for worker in workers.values())
+            count = min(most, at_first * in_time(first, SLICE_S[kind], max(1, most // at_first)))
             found = in_turn(workers, count=count)
         seconds = {side: [one["seconds"] for one in many] for side, many in found.items()}
         return {"count": count, "seconds": seconds}
@@ -285,11 +241,7 @@ def _make_outputs(project: Path, counts: Mapping[str, int]) -> None:
 
 
 def measured(
-    benchmark: Benchmark,
-    wanted: Iterable[str],
-    keep: Callable[[dict[str, Part]], None],
-    *,
-    on_gpu: bool,
+    benchmark: Benchmark, wanted: Iterable[str], keep: Callable[[dict[str, Part]], None]
 ) -> None:
     """Measure the wanted parts one after the other and hand each over when it is there.
 
@@ -299,14 +251,13 @@ def measured(
         benchmark: measures them.
         wanted: names of parts, as benchmarks/rows.py's NEEDS has them.
         keep: is given every part.
-        on_gpu: a GPU computes.
     """
-    wanted = set(wanted) - (set() if "ours" in benchmark.sides else OURS_ALONE)
+    wanted = set(wanted)
     vgg16 = wanted & {"head", "last_block"}
     steps: dict[str, Callable[[], dict[str, Part]]] = {
-        "train_baseline": lambda: benchmark.train("train_baseline", on_gpu=on_gpu),
-        "train_augmented": lambda: benchmark.train("train_augmented", on_gpu=on_gpu),
-        "vgg16": lambda: benchmark.vgg16(vgg16, on_gpu=on_gpu),
+        "train_baseline": lambda: benchmark.train("train_baseline"),
+        "train_augmented": lambda: benchmark.train("train_augmented"),
+        "vgg16": lambda: benchmark.vgg16(vgg16),
         "features": benchmark.features,
         "decoding": benchmark.decoding,
         "prediction": benchmark.prediction,

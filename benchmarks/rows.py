@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -62,43 +63,44 @@ class Row:
         return None if judged is None else judged <= self.goal.most
 
 
-_ON_ALL_CPUS = {
-    "decoding": Goal("≥ 2 times faster", 1 / 2),
-    "noop": Goal("≤ 1.5 s", 1.5, "figure"),
-    "memory": Goal("flat within 20 %", FLAT, "figure"),
-    "memory_peak": Goal("< 3 GB", MOST_MEMORY_GB, "figure"),
-    "split_growth": Goal("at most 20 % above linear", FLAT, "figure"),
-    "epoch_growth": Goal("at most 20 % above linear", FLAT, "figure"),
-}
+def _goals(steps: Goal, head: Goal, block: Goal, run: Goal, prediction: Goal) -> dict[str, Goal]:
+    """The goals of a class of CPUs; the last are the same on all."""
+    return {
+        **dict.fromkeys(("train_baseline", "train_augmented"), steps),
+        "head": head,
+        "last_block": block,
+        **dict.fromkeys(("whole", "whole_run"), run),
+        **dict.fromkeys(("prediction_cnn5", "prediction_vgg16"), prediction),
+        "decoding": Goal("≥ 2 times faster", 1 / 2),
+        "noop": Goal("≤ 1.5 s", 1.5, "figure"),
+        "memory": Goal("flat within 20 %", FLAT, "figure"),
+        "memory_peak": Goal("< 3 GB", MOST_MEMORY_GB, "figure"),
+        **dict.fromkeys(
+            ("split_growth", "epoch_growth"), Goal("at most 20 % above linear", FLAT, "figure")
+        ),
+    }
+
+
 GOALS: dict[str, dict[str, Goal]] = {
-    "cpu-amx": {
-        "train_baseline": Goal("≤ 1/4", 1 / 4),
-        "train_augmented": Goal("≤ 1/4", 1 / 4),
-        "head": Goal("≤ 1/60", 1 / 60),
-        "last_block": Goal("≤ 1/6", 1 / 6),
-        "whole": Goal("≤ 1/10", 1 / 10),
-        "whole_run": Goal("≤ 1/10", 1 / 10),
-        "prediction_cnn5": Goal("≥ 3 times faster", 1 / 3),
-        "prediction_vgg16": Goal("≥ 3 times faster", 1 / 3),
-        **_ON_ALL_CPUS,
-    },
-    "cpu": {
-        "train_baseline": Goal("≤ 0.7", 0.7),
-        "train_augmented": Goal("≤ 0.7", 0.7),
-        "head": Goal("≤ 1/25", 1 / 25),
-        "last_block": Goal("≤ 1/2", 1 / 2),
-        "whole": Goal("≤ 1/4", 1 / 4),
-        "whole_run": Goal("≤ 1/4", 1 / 4),
-        "prediction_cnn5": Goal("≥ 1.3 times faster", 1 / 1.3),
-        "prediction_vgg16": Goal("≥ 1.3 times faster", 1 / 1.3),
-        **_ON_ALL_CPUS,
-    },
+    "cpu-amx": _goals(
+        steps=Goal("≤ 1/4", 1 / 4),
+        head=Goal("≤ 1/60", 1 / 60),
+        block=Goal("≤ 1/6", 1 / 6),
+        run=Goal("≤ 1/10", 1 / 10),
+        prediction=Goal("≥ 3 times faster", 1 / 3),
+    ),
+    "cpu": _goals(
+        steps=Goal("≤ 0.7", 0.7),
+        head=Goal("≤ 1/25", 1 / 25),
+        block=Goal("≤ 1/2", 1 / 2),
+        run=Goal("≤ 1/4", 1 / 4),
+        prediction=Goal("≥ 1.3 times faster", 1 / 1.3),
+    ),
     "gpu": {
         "epoch_baseline": Goal("≤ 0.3 s", 0.3, "figure"),
         "epoch_augmented": Goal("≤ 0.4 s", 0.4, "figure"),
         "features": Goal("≤ 2 s", 2.0, "figure"),
-        "whole": Goal("≤ 90 s", 90.0, "figure"),
-        "whole_run": Goal("≤ 90 s", 90.0, "figure"),
+        **dict.fromkeys(("whole", "whole_run"), Goal("≤ 90 s", 90.0, "figure")),
     },
 }
 # What each row of `--rows` needs to be measured.
@@ -107,21 +109,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "train_augmented": ("train_augmented",),
     "head": ("head", "features"),
     "last_block": ("last_block", "features"),
-    "decoding": ("decoding",),
-    "prediction": ("prediction",),
-    "noop": ("noop",),
-    "whole": (
-        "train_baseline",
-        "train_augmented",
-        "head",
-        "last_block",
-        "features",
-        "prediction",
-        "evaluate",
-        "split",
-        "noop",
-    ),
+    **{name: (name,) for name in ("decoding", "prediction", "noop")},
 }
+NEEDS["whole"] = (*{part: 0 for parts in NEEDS.values() for part in parts}, "evaluate", "split")
 
 
 def step(part: Part, side: str) -> Quantity:
@@ -237,7 +227,9 @@ def whole(parts: Mapping[str, Part], side: str, settings: Part) -> Quantity:
         ends = sum(parts[name]["ending"][side] for name in names)
         sample = parts["evaluate"]["count"]
         rest = settings["validation"] + settings["test"] - sample
-        small, large = (_predicted(parts[f"prediction_{name}"], side) for name in ("cnn5", "vgg16"))
+        small, large = (
+            counted(parts[f"prediction_{name}"], side, 100, "") for name in ("cnn5", "vgg16")
+        )
         by_all = [2 * a + b for a, b in zip(small.values, large.values, strict=True)]
         terms += [
             ("three starts", 1, Quantity([starts + parts["features"]["startup"]])),
@@ -257,19 +249,11 @@ def _compiling(part: Part, side: str) -> float:
     return max(0.0, first["first"] - first["first_steps"] * step(part, side).median)
 
 
-def _predicted(part: Part, side: str) -> Quantity:
-    pictures = 100 * part["count"]
-    return Quantity(
-        [one / pictures for one in part["seconds"][side]],
-        f"{part['count']} batches of 100, {len(part['seconds'][side])} times",
-    )
-
-
-def _decoded(part: Part, side: str) -> Quantity:
-    return Quantity(
-        [one / part["count"] for one in part["seconds"][side]],
-        f"{part['count']:,} photographs, {len(part['seconds'][side])} times",
-    )
+def counted(part: Part, side: str, each: int, words: str) -> Quantity:
+    """Seconds of a picture, where so many lots of `each` were timed."""
+    seconds, count = part["seconds"][side], part["count"]
+    how = f"{count:,} {words}, {len(seconds)} times"
+    return Quantity([one / (each * count) for one in seconds], how)
 
 
 def _sum(terms: Sequence[tuple[float, Quantity]], how: str) -> Quantity:
@@ -285,26 +269,6 @@ def _sum(terms: Sequence[tuple[float, Quantity]], how: str) -> Quantity:
     return Quantity(values, how)
 
 
-@dataclass(frozen=True)
-class _Spec:
-    """A row before its figures: how they are computed, and of which parts on either side.
-
-    A side without parts has no figure in this row.
-    """
-
-    key: str
-    title: str
-    unit: str
-    of: Callable[[Part, str], Quantity]  # from results and side
-    ours: tuple[str, ...]
-    tutorial: tuple[str, ...] = ()
-
-    def quantity(self, results: Part, side: str) -> Quantity | None:
-        needed = self.ours if side == "ours" else self.tutorial
-        there = needed and all(_there(results, name, side) for name in needed)
-        return self.of(results, side) if there else None
-
-
 def _there(results: Part, name: str, side: str) -> bool:
     part = results["parts"].get(name)
     if not part:
@@ -313,189 +277,140 @@ def _there(results: Part, name: str, side: str) -> bool:
     return side in measured if isinstance(measured, Mapping) else True
 
 
-def _settings(results: Part) -> Part:
-    """Parameters, and how many pictures each split has."""
-    return {**results["settings"], **results["parts"].get("pictures", {})}
+def _alone(of: Callable[[Part], Quantity], part: Part, side: str) -> Quantity:
+    return of(part)
 
 
-def _step(name: str) -> Callable[[Part, str], Quantity]:
-    return lambda results, side: step(results["parts"][name], side)
+def _no_op(part: Part) -> Quantity:
+    how = f"{part['pictures']:,} pictures, {len(part['seconds'])} times"
+    return Quantity(part["seconds"], how)
 
 
-def _epoch(name: str) -> Callable[[Part, str], Quantity]:
-    return lambda results, side: epoch(results["parts"][name], side, _settings(results), VALIDATED)
-
-
-def _whole(results: Part, side: str) -> Quantity:
-    return whole(results["parts"], side, _settings(results))
-
-
-def _decoding(results: Part, side: str) -> Quantity:
-    return _decoded(results["parts"]["decoding"], side)
-
-
-def _prediction(name: str) -> Callable[[Part, str], Quantity]:
-    return lambda results, side: _predicted(results["parts"][name], side)
-
-
-def _no_op(name: str) -> Callable[[Part, str], Quantity]:
-    def quantity(results: Part, side: str) -> Quantity:
-        part = results["parts"][name]
-        return Quantity(
-            part["seconds"], f"{part['pictures']:,} pictures, {len(part['seconds'])} times"
-        )
-
-    return quantity
-
-
-def _features(results: Part, side: str) -> Quantity:
-    once = per_image(results["parts"]["features"], "head")
+def _features(part: Part) -> Quantity:
+    once = per_image(part, "head")
     return _sum([(DECODED, once)], f"{DECODED:,} × {figure(once.median)} s; {once.how}")
 
 
-def _whole_run(results: Part, side: str) -> Quantity:
-    if side == "tutorial":
-        return Quantity(_whole(results, side).values)
-    run = results["parts"]["whole_run"]
-    stages = ", ".join(f"{name} {figure(one)} s" for name, one in run["stages"].items())
-    return Quantity(run["seconds"], f"run once; {stages}")
+def _run(part: Part) -> Quantity:
+    stages = ", ".join(f"{name} {figure(one)} s" for name, one in part["stages"].items())
+    return Quantity(part["seconds"], f"run once; {stages}")
 
 
-def _memory(results: Part, side: str) -> Quantity:
-    peaks = {n: one["anonymous_gb"] for n, one in results["parts"]["sizes_train"]["sizes"].items()}
-    how = ", ".join(f"{int(n):,} images: {figure(one)} GB" for n, one in peaks.items())
+def _memory(part: Part) -> Quantity:
+    peaks = {int(n): one["anonymous_gb"] for n, one in part["sizes"].items()}
+    how = ", ".join(f"{n:,} images: {figure(one)} GB" for n, one in peaks.items())
     return Quantity([max(peaks.values()) / min(peaks.values())], how)
 
 
-def _memory_peak(results: Part, side: str) -> Quantity:
-    sizes = results["parts"]["sizes_train"]["sizes"].values()
+def _memory_peak(part: Part) -> Quantity:
+    sizes = part["sizes"].values()
     mapped = max(one["mapped_gb"] for one in sizes)
-    return Quantity(
-        [max(one["anonymous_gb"] for one in sizes)], f"mapped pages apart: {figure(mapped)} GB"
-    )
+    peak = max(one["anonymous_gb"] for one in sizes)
+    return Quantity([peak], f"mapped pages apart: {figure(mapped)} GB")
 
 
-def _growth(name: str) -> Callable[[Part, str], Quantity]:
-    def of(results: Part, side: str) -> Quantity:
-        sizes = {int(n): one["seconds"] for n, one in results["parts"][name]["sizes"].items()}
-        rates = {n: one / n for n, one in sizes.items()}
-        how = ", ".join(f"{n:,} images: {figure(one)} s" for n, one in sizes.items())
-        note = results["parts"][name]["note"]
-        return Quantity([rates[max(rates)] / rates[min(rates)]], f"{how}; {note}")
-
-    return of
-
-
-_TRAINED = ("train_baseline", "train_augmented", "head", "last_block")
-_BESIDES = ("features", "prediction_cnn5", "prediction_vgg16", "evaluate", "split", "noop")
-_SPECS = (
-    *(
-        _Spec(name, f"`{name}`, a training step", "s", _step(name), (name,), (name,))
-        for name in ("train_baseline", "train_augmented")
-    ),
-    *(
-        _Spec(
-            name.replace("train", "epoch"),
-            f"`{name}`, an epoch, {VALIDATED:,} images validated",
-            "s",
-            _epoch(name),
-            (name, "pictures"),
-            (name, "pictures"),
-        )
-        for name in ("train_baseline", "train_augmented")
-    ),
-    _Spec("features", f"VGG16's features of {DECODED:,} images", "s", _features, ("features",)),
-    _Spec(
-        "head",
-        f"VGG16 head, {HEAD_EPOCHS} epochs, features included",
-        "s",
-        lambda results, side: head(results["parts"], side, _settings(results), HEAD_EPOCHS),
-        ("head", "features", "pictures"),
-        ("head", "pictures"),
-    ),
-    _Spec(
-        "last_block",
-        f"VGG16 last block, {BLOCK_EPOCHS} epochs, views as in params.yaml",
-        "s",
-        lambda results, side: last_block(results["parts"], side, _settings(results), BLOCK_EPOCHS),
-        ("last_block", "features", "pictures"),
-        ("last_block", "pictures"),
-    ),
-    _Spec(
-        "whole",
-        "the whole default `dvc repro`, from images.zip: computed",
-        "s",
-        _whole,
-        (*_TRAINED, *_BESIDES, "pictures"),
-        (*_TRAINED, "pictures"),
-    ),
-    _Spec(
-        "whole_run",
-        "the same, run (the tutorial way computed)",
-        "s",
-        _whole_run,
-        ("whole_run",),
-        (*_TRAINED, "pictures"),
-    ),
-    _Spec(
-        "decoding",
-        "decoding photographs to 180 px, a picture",
-        "s",
-        _decoding,
-        ("decoding",),
-        ("decoding",),
-    ),
-    *(
-        _Spec(
-            f"prediction_{name.lower()}",
-            f"prediction, {name}, a picture",
-            "s",
-            _prediction(f"prediction_{name.lower()}"),
-            (f"prediction_{name.lower()}",),
-            (f"prediction_{name.lower()}",),
-        )
-        for name in ("cnn5", "VGG16")
-    ),
-    _Spec("noop", "`dvc repro` with nothing to do", "s", _no_op("noop"), ("noop",)),
-    _Spec("noop_25000", "the same, 25,000 pictures", "s", _no_op("noop_25000"), ("noop_25000",)),
-    _Spec(
-        "memory",
-        "peak anonymous memory of a training stage, largest over smallest",
-        "times",
-        _memory,
-        ("sizes_train",),
-    ),
-    _Spec("memory_peak", "the same, the largest", "GB", _memory_peak, ("sizes_train",)),
-    _Spec(
-        "split_growth",
-        "time of `split` an image, most images over fewest",
-        "times",
-        _growth("sizes_split"),
-        ("sizes_split",),
-    ),
-    _Spec(
-        "epoch_growth",
-        "time of an epoch an image, most images over fewest",
-        "times",
-        _growth("sizes_train"),
-        ("sizes_train",),
-    ),
-)
+def _growth(part: Part) -> Quantity:
+    sizes = {int(n): one["seconds"] for n, one in part["sizes"].items()}
+    per_one = {n: one / n for n, one in sizes.items()}
+    how = ", ".join(f"{n:,} images: {figure(one)} s" for n, one in sizes.items())
+    return Quantity([per_one[max(sizes)] / per_one[min(sizes)]], f"{how}; {part['note']}")
 
 
 def rows(results: Part) -> list[Row]:
     """Every row of a class of machine, in the table's order."""
-    goals = GOALS[results["class"]]
-    return [
-        Row(
-            spec.title,
-            spec.unit,
-            spec.quantity(results, "tutorial"),
-            spec.quantity(results, "ours"),
-            goals.get(spec.key),
-        )
-        for spec in _SPECS
-    ]
+    parts, goals, found = results["parts"], GOALS[results["class"]], []
+    settings = {**results["settings"], **parts.get("pictures", {})}
+
+    def add(
+        key: str,
+        title: str,
+        of: Callable[[str], Quantity],
+        ours: Sequence[str],
+        tutorial: Sequence[str] = (),
+        unit: str = "s",
+    ) -> None:
+        """Add a row; `of` gives a side's figure where all parts are there that it is made of."""
+        there = {
+            side: bool(needed) and all(_there(results, name, side) for name in needed)
+            for side, needed in (("tutorial", tutorial), ("ours", ours))
+        }
+        sides = {side: of(side) if known else None for side, known in there.items()}
+        found.append(Row(title, unit, sides["tutorial"], sides["ours"], goals.get(key)))
+
+    cnn5, pictures = ("train_baseline", "train_augmented"), ("pictures",)
+    trained = (*cnn5, "head", "last_block", *pictures)
+    beside = ("features", "prediction_cnn5", "prediction_vgg16", "evaluate", "split", "noop")
+    computed = "the whole default `dvc repro`, from images.zip: computed"
+    for name in cnn5:
+        one = (name,)
+        add(name, f"`{name}`, a training step", partial(step, parts.get(name)), one, one)
+    for name in cnn5:
+        title = f"`{name}`, an epoch, {VALIDATED:,} images validated"
+        of = partial(epoch, parts.get(name), settings=settings, validation=VALIDATED)
+        add(name.replace("train", "epoch"), title, of, (name, *pictures), (name, *pictures))
+    title = f"VGG16's features of {DECODED:,} images"
+    add("features", title, partial(_alone, _features, parts.get("features")), ["features"])
+    add(
+        "head",
+        f"VGG16 head, {HEAD_EPOCHS} epochs, features included",
+        lambda side: head(parts, side, settings, HEAD_EPOCHS),
+        ("head", "features", *pictures),
+        ("head", *pictures),
+    )
+    add(
+        "last_block",
+        f"VGG16 last block, {BLOCK_EPOCHS} epochs, views as in params.yaml",
+        lambda side: last_block(parts, side, settings, BLOCK_EPOCHS),
+        ("last_block", "features", *pictures),
+        ("last_block", *pictures),
+    )
+    run = partial(whole, parts, settings=settings)
+    add("whole", computed, run, (*trained, *beside), trained)
+    add(
+        "whole_run",
+        "the same, run (the tutorial way computed)",
+        lambda side: _run(parts["whole_run"]) if side == "ours" else Quantity(run(side).values),
+        ["whole_run"],
+        trained,
+    )
+    for part, title, pictures_a_time, words in (
+        ("decoding", "decoding photographs to 180 px", 1, "photographs"),
+        ("prediction_cnn5", "prediction, cnn5", 100, "batches of 100"),
+        ("prediction_vgg16", "prediction, VGG16", 100, "batches of 100"),
+    ):
+        timed = partial(counted, parts.get(part), each=pictures_a_time, words=words)
+        add(part, f"{title}, a picture", timed, [part], [part])
+    for name, part, title, alone, unit in _OURS_ALONE:
+        add(name, title, partial(_alone, alone, parts.get(part)), [part], unit=unit)
+    return found
+
+
+_OURS_ALONE: tuple[tuple[str, str, str, Callable[[Part], Quantity], str], ...] = (
+    ("noop", "noop", "`dvc repro` with nothing to do", _no_op, "s"),
+    ("noop_25000", "noop_25000", "the same, 25,000 pictures", _no_op, "s"),
+    (
+        "memory",
+        "sizes_train",
+        "peak anonymous memory of a training stage, largest over smallest",
+        _memory,
+        "times",
+    ),
+    ("memory_peak", "sizes_train", "the same, the largest", _memory_peak, "GB"),
+    (
+        "split_growth",
+        "sizes_split",
+        "time of `split` an image, most images over fewest",
+        _growth,
+        "times",
+    ),
+    (
+        "epoch_growth",
+        "sizes_train",
+        "time of an epoch an image, most images over fewest",
+        _growth,
+        "times",
+    ),
+)
 
 
 def rates(results: Part) -> list[tuple[str, float]]:

@@ -16,7 +16,7 @@ from benchmarks import whole as whole_run
 from benchmarks.__main__ import check_committed
 from benchmarks.measure import in_time
 from benchmarks.measure import measured as measure
-from benchmarks.processes import SIDES, Worker, environment
+from benchmarks.processes import Worker, environment
 from benchmarks.report import BEGIN, END, keep, render
 from benchmarks.rows import NEEDS, epoch, figure, head, last_block, rates, rows, step, whole
 from benchmarks.size import enough_room, write_arrays
@@ -357,8 +357,6 @@ def test_no_stage_depends_on_the_benchmark():
 class Steps:
     """A benchmark that notes what it is asked to measure."""
 
-    sides = SIDES
-
     def __init__(self):
         self.asked = []
 
@@ -373,7 +371,7 @@ class Steps:
 @pytest.mark.parametrize("row", NEEDS)
 def test_all_that_a_row_needs_is_measured(row):
     steps = Steps()
-    measure(steps, NEEDS[row], lambda parts: None, on_gpu=False)
+    measure(steps, NEEDS[row], lambda parts: None)
     vgg16 = set(NEEDS[row]) & {"head", "last_block"}
     assert len(steps.asked) == len(set(NEEDS[row]) - vgg16) + bool(vgg16)
     if vgg16:
@@ -382,7 +380,7 @@ def test_all_that_a_row_needs_is_measured(row):
 
 def test_a_part_that_nothing_measures_is_a_mistake():
     with pytest.raises(AssertionError, match="nothing measures"):
-        measure(Steps(), ["evaluation"], lambda parts: None, on_gpu=False)
+        measure(Steps(), ["evaluation"], lambda parts: None)
 
 
 def test_rows_that_do_not_exist_are_refused():
