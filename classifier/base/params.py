@@ -29,6 +29,23 @@ def _number_range(text: str) -> str:
     return text
 
 
+def _grey_levels(text: str) -> str:
+    ends = re.fullmatch(r"(\d+)-(\d+)", text)
+    if text != "auto" and not (ends and int(ends[1]) < int(ends[2]) <= 65535):
+        raise ValueError("auto, or two levels up to 65535, black and white, such as 0-4095")
+    return text
+
+
+def _group_pattern(text: str) -> str:
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        raise ValueError(f"a regular expression ({error})") from error
+    if groups != 1:
+        raise ValueError(r"a regular expression with one group, such as (patient\d+)_")
+    return text
+
+
 def _threshold(goal: float | str) -> float | str:
     if isinstance(goal, float) and not 0 < goal < 1:
         raise ValueError("a number between 0 and 1")
@@ -54,6 +71,8 @@ def _architecture(name: str) -> str:
 Name = Annotated[str, Field(min_length=1)]
 Architecture = Annotated[str, AfterValidator(_architecture)]
 NumberRange = Annotated[str, AfterValidator(_number_range)]
+GreyLevels = Annotated[str, AfterValidator(_grey_levels)]
+GroupPattern = Annotated[str, AfterValidator(_group_pattern)]
 Threshold = Annotated[float | str, AfterValidator(_threshold)]
 
 
@@ -70,6 +89,7 @@ class Data(Section):
     classes: Name | None
     image_size: Annotated[int, Field(ge=8, le=2048)]
     resize: Literal["squash", "crop", "pad"]
+    grey16: GreyLevels
     limits: DataLimits
 
 
@@ -100,6 +120,7 @@ class Split(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     random: RandomSplit
     numbered: NumberedSplit
+    group: GroupPattern | None
     drop_leaks: bool
 
 

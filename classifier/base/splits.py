@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ class Split:
         images: uint8 [n, size, size, 3], RGB, mapped from the disk.
         labels: int64 [n], positions in `classes`.
         paths: the pictures' n paths in images.zip.
-        classes: the names of all classes, sorted.
+        classes: the names of all classes, in_order.
     """
 
     images: NDArray[np.uint8]
@@ -70,7 +70,7 @@ def read_split(name: str, folder: Path = Path("data/splits")) -> Split:
     """Open one split; its images stay on the disk until they are used."""
     rows = _read_table(folder / f"{name}.csv")
     # Every class has training pictures: `partition.check_complete` saw to it.
-    classes = tuple(sorted({row["label"] for row in _read_table(folder / "train.csv")}))
+    classes = tuple(in_order({row["label"] for row in _read_table(folder / "train.csv")}))
     position = {label: i for i, label in enumerate(classes)}
     return Split(
         images=np.load(folder / f"{name}.npy", mmap_mode="r"),
@@ -78,6 +78,12 @@ def read_split(name: str, folder: Path = Path("data/splits")) -> Split:
         paths=[row["path"] for row in rows],
         classes=classes,
     )
+
+
+def in_order(labels: Iterable[str]) -> list[str]:
+    """Sort the names of classes; where all are whole numbers, as numbers."""
+    ordered = sorted(labels)
+    return sorted(ordered, key=int) if all(map(str.isdecimal, ordered)) else ordered
 
 
 def _read_table(path: Path) -> list[dict[str, str]]:

@@ -2,11 +2,9 @@
 
 import csv
 import json
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -19,6 +17,7 @@ from ruamel.yaml import YAML
 from classifier.base.cache import cache_folder
 from classifier.base.errors import UserError
 from classifier.base.params import Params, load_params
+from classifier.base.quiet import stderr_silenced
 from classifier.base.wording import percent
 from classifier.evaluation.calibration_file import Calibration, read_calibration
 from classifier.images.decode import Undecodable, decode
@@ -85,8 +84,9 @@ def predict(
     path = model_path(name)
     calibration = read_calibration(CALIBRATION, path)
     check_unchanged(LOCK, params)
-    # Seconds, and only now: a mistyped name is told at once.
-    with _greetings_unheard():
+    # Seconds, and only now: a mistyped name is told at once. TensorFlow greets on standard error,
+    # whatever its log level; only what concerns the user's files belongs there.
+    with stderr_silenced():
         from classifier.evaluation.scores import scores
         from classifier.training.saving import load_model
 
@@ -101,24 +101,6 @@ def predict(
     while some := list(islice(pictures, AT_ONCE)):
         found = scores(model, np.stack([pixels for _, pixels in some]))
         yield from decide([path for path, _ in some], found, metadata["classes"], calibration)
-
-
-@contextmanager
-def _greetings_unheard() -> Iterator[None]:
-    """Without what TensorFlow writes to file descriptor 2 while it loads, whatever its log level.
-
-    Only what concerns the user's files belongs on standard error; exceptions still arrive there.
-    """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def decide(

@@ -1,10 +1,11 @@
 """Decoding pictures to small RGB arrays that show what a person would see, whatever the file name.
 
 - The format is told by the first bytes. JPEG (with or without a JFIF header, MPO's first picture),
-  PNG, GIF, BMP, WebP, TIFF and PBM/PGM/PPM are read; nothing that runs another program (EPS) is.
+  PNG, GIF, BMP, WebP, AVIF, JPEG 2000, TIFF and PBM/PGM/PPM are read; nothing that runs another
+  program (EPS) is.
 - EXIF orientation is applied; transparent parts are seen on white; of an animation, the first
-  frame; 16-bit grey is divided by 257, not clipped. CMYK and YCCK JPEGs are taken as inverted, as
-  Adobe writes them and browsers show them.
+  frame. CMYK and YCCK JPEGs are taken as inverted, as Adobe writes them and browsers show them.
+- 16-bit grey is scaled from the range of levels that the caller names, and not clipped to 8 bits.
 - Colour profiles (ICC) are ignored, as TensorFlow and torchvision ignore them and as ImageNet's
   weights were trained; only a CMYK file looks noticeably different in a colour-managed viewer.
 - 32-bit integer and floating-point grey is refused: no two viewers agree on its black and white.
@@ -15,7 +16,6 @@
 
 import io
 import logging
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -27,18 +27,28 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageFile
+from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.ExifTags import Base
 from PIL.GifImagePlugin import GifImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+
+from classifier.base.quiet import stderr_silenced
 
 # Pillow logs what it also raises; without a handler Python prints such lines to stderr.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+# Texts and profiles are not looked at: a large one makes no picture damaged. All chunks of a file
+# together still end at MAX_TEXT_MEMORY, 64 MiB.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+# One thread: the pictures are decoded in as many processes as there are cores.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+cv2.setNumThreads(1)
 
 # The classes are called directly, not through Image.open: the error then says what is wrong with
 # the file, where Image.open says only that it could not identify it.
@@ -47,44 +57,46 @@ _DECODERS: Final[tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...]
     (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
     (re.compile(rb"GIF8[79]a"), GifImageFile),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
+    # The brand may stand among the compatible ones, behind mif1 or msf1 and a version.
+    (re.compile(rb"....ftyp((mif1|msf1)....(....){0,9}?)?avi[fs]", re.DOTALL), AvifImageFile),
+    (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), Jpeg2KImageFile),
     (re.compile(rb"II\*\0|MM\0\*|II\+\0|MM\0\+"), TiffImageFile),
     (re.compile(rb"BM.{8}", re.DOTALL), BmpImageFile),
     (re.compile(rb"P[1-6]\s"), PpmImageFile),
 )
 
-_OTHER_FILES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
-    (re.compile(rb"....ftyp(avif|avis)", re.DOTALL), "an AVIF picture, which is not read"),
-    (re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL), "a HEIC picture, which is not read"),
-    (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), "a JPEG 2000 picture, which is not read"),
-    (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "a JPEG XL picture, which is not read"),
-    (re.compile(rb"8BPS"), "a Photoshop file, which is not read"),
-    (re.compile(rb"\0\0[\x01\x02]\0"), "an icon, which is not read"),
-    (re.compile(rb"%!PS|\xc5\xd0\xd3\xc6"), "not a picture: looks like PostScript"),
-    (re.compile(rb"%PDF"), "not a picture: looks like PDF"),
-    (re.compile(rb"....ftyp", re.DOTALL), "not a picture: looks like a video"),
-    (re.compile(rb"\x1a\x45\xdf\xa3|RIFF....AVI ", re.DOTALL), "not a picture: looks like a video"),
-    (re.compile(rb"PK(\x03\x04|\x05\x06)"), "not a picture: looks like a zip archive"),
-    (
-        re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd"),
-        "not a picture: looks like compressed data",
-    ),
-    (re.compile(rb"\0\x05\x16\x07"), "not a picture: looks like macOS file attributes"),
-    (re.compile(rb"\xd0\xcf\x11\xe0"), "not a picture: looks like a Windows thumbnail cache"),
-    (re.compile(rb"\x7fELF|MZ"), "not a picture: looks like a program"),
-    (re.compile(rb"\x89HDF|\x93NUMPY"), "not a picture: looks like an array file"),
-    (re.compile(rb"version https://git-lfs"), "not a picture: looks like a Git LFS pointer"),
-    (re.compile(rb"(<\?xml.{0,2000})?<svg\b", re.DOTALL), "an SVG drawing, which is not read"),
-    (
-        re.compile(rb"(<\?xml.{0,2000})?<(!doctype html|html|head|body|script|meta)\b", re.DOTALL),
-        "not a picture: looks like HTML",
-    ),
-    (re.compile(rb"<\?xml"), "not a picture: looks like XML"),
+_OTHER_FILES: Final = tuple(
+    (re.compile(pattern, re.DOTALL), reason)
+    for pattern, reason in (
+        # pillow-heif would read it; its wheels are GPL and carry 23 MB of an encoder.
+        (rb"....ftyp(hei|hev|mif1|msf1)", "a HEIC picture, which is not read: convert it to JPEG"),
+        (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL picture, which is not read"),
+        (rb"8BPS", "a Photoshop file, which is not read"),
+        (rb"\0\0[\x01\x02]\0", "an icon, which is not read"),
+        (rb"%!PS|\xc5\xd0\xd3\xc6", "not a picture: looks like PostScript"),
+        (rb"%PDF", "not a picture: looks like PDF"),
+        (rb"....ftyp", "not a picture: looks like a video"),
+        (rb"\x1a\x45\xdf\xa3|RIFF....AVI ", "not a picture: looks like a video"),
+        (rb"PK(\x03\x04|\x05\x06)", "not a picture: looks like a zip archive"),
+        (
+            rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd",
+            "not a picture: looks like compressed data",
+        ),
+        (rb"\0\x05\x16\x07", "not a picture: looks like macOS file attributes"),
+        (rb"\xd0\xcf\x11\xe0", "not a picture: looks like a Windows thumbnail cache"),
+        (rb"\x7fELF|MZ", "not a picture: looks like a program"),
+        (rb"\x89HDF|\x93NUMPY", "not a picture: looks like an array file"),
+        (rb"version https://git-lfs", "not a picture: looks like a Git LFS pointer"),
+        (rb"(<\?xml.{0,2000})?<svg\b", "an SVG drawing, which is not read"),
+        (
+            rb"(<\?xml.{0,2000})?<(!doctype html|html|head|body|script|meta)\b",
+            "not a picture: looks like HTML",
+        ),
+        (rb"<\?xml", "not a picture: looks like XML"),
+    )
 )
 # Bytes that occur in text of any usual encoding: all but most control characters.
 _NOT_IN_TEXT: Final = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
-
-# One thread: the pictures are decoded in as many processes as there are cores.
-cv2.setNumThreads(1)
 
 _ORIENTATIONS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -97,6 +109,9 @@ _ORIENTATIONS: Final = {
 }
 _SIDEWAYS: Final = (5, 6, 7, 8)
 
+Levels = tuple[int, int]
+ALL_LEVELS: Final[Levels] = (0, 65535)
+
 
 class Undecodable(Exception):  # noqa: N818 -- a fact about a file, not a fault of the program
     """A file that shows no picture; its message is the reason, one short line."""
@@ -106,9 +121,13 @@ class Undecodable(Exception):  # noqa: N818 -- a fact about a file, not a fault 
 class Picture:
     """A decoded picture and what its file said of it.
 
-    pixels: uint8 [size, size, 3], RGB. width, height: pixels, as a person sees it (turned as EXIF
-    says). format: JPEG, PNG, GIF, BMP, WEBP, TIFF or PPM. mode: Pillow's name of the pixels as
-    stored (RGB, L, P, CMYK, I;16, ...).
+    Attributes:
+        pixels: uint8 [size, size, 3], RGB.
+        width: in pixels, as a person sees it (turned as EXIF says).
+        height: likewise.
+        format: JPEG, PNG, GIF, BMP, WEBP, AVIF, JPEG2000, TIFF or PPM.
+        mode: Pillow's name of the pixels as stored (RGB, L, P, CMYK, I;16, ...).
+        brightest: the highest level of 16-bit grey; None for all other pictures.
     """
 
     pixels: NDArray[np.uint8]
@@ -116,35 +135,52 @@ class Picture:
     height: int
     format: str
     mode: str
+    brightest: int | None = None
 
 
-def decode(data: bytes, size: int, resize: str, max_pixels: int) -> Picture:
-    """The picture that the bytes of a file show, size x size pixels.
+def decode(
+    data: bytes, size: int, resize: str, max_pixels: int, levels: Levels | None = ALL_LEVELS
+) -> Picture:
+    """Decode the picture that the bytes of a file show.
 
-    resize: `squash` stretches each side to `size`, as the tutorials do; `crop` keeps the largest
-    centred square; `pad` keeps all of it, centred, with black bars (as Keras's pad_to_aspect_ratio
-    and tf.image.resize_with_pad have them). max_pixels: the largest width x height that is decoded,
-    checked against the file's header before any pixel is.
+    For processes, not for threads: warnings and Pillow's limit on pixels are globals, set for the
+    time of a call.
 
-    Raises Undecodable, whatever the bytes are, and nothing else. For processes, not for threads:
-    warnings and Pillow's limit on pixels are globals, set for the time of a call.
+    Args:
+        data: of the file.
+        size: height and width of the result, pixels.
+        resize: `squash` stretches each side to `size`, as the tutorials do; `crop` keeps the
+            largest centred square; `pad` keeps all of it, centred, with black bars (as Keras's
+            pad_to_aspect_ratio and tf.image.resize_with_pad have them).
+        max_pixels: the largest width x height that is decoded, checked against the file's header
+            before any pixel is.
+        levels: which 16-bit grey is black and which white; None: unknown, such a picture is
+            refused.
+
+    Raises:
+        Undecodable: whatever the bytes are; nothing else is raised.
+
+    Examples:
+        >>> decode(Path("cat.jpg").read_bytes(), 180, "squash", 100_000_000).pixels.shape
+        (180, 180, 3)
     """
     if resize not in ("squash", "crop", "pad"):
         raise ValueError(f"resize is {resize!r}, not squash, crop or pad")
     decoder = _decoder(data)
     with _pillow_set_to(max_pixels):
         try:
-            return _decode(decoder, data, size, resize, max_pixels)
+            return _decode(decoder, data, size, resize, max_pixels, levels)
         except Undecodable:
             raise
         except Image.DecompressionBombError as error:
-            raise Undecodable(f"too large: more than {max_pixels} pixels") from error
+            raise Undecodable(f"too large: more than {_allowed(max_pixels)}") from error
         # The one boundary where bytes of unknown origin meet a parser: on damaged files Pillow
         # raises nearly everything (OSError, SyntaxError, ValueError, struct.error, zlib.error,
         # KeyError, OverflowError, RecursionError, MemoryError, ...), and one bad file among
         # thousands must end in a line of rejected.csv.
         except Exception as error:
-            raise Undecodable(_reason(decoder.format or "picture", error)) from error
+            kind = decoder.format or "picture"
+            raise Undecodable(_bands(data, error) or _reason(kind, error)) from error
 
 
 @contextmanager
@@ -165,26 +201,13 @@ def _pillow_set_to(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-@contextmanager
-def _libtiff_silent() -> Iterator[None]:
-    """Nothing from libtiff, which writes its complaints to file descriptor 2 itself."""
-    try:
-        stderr = os.dup(2)
-    except OSError:  # a process without standard error: nothing to silence
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-
-
 def _decode(
-    decoder: type[ImageFile.ImageFile], data: bytes, size: int, resize: str, max_pixels: int
+    decoder: type[ImageFile.ImageFile],
+    data: bytes,
+    size: int,
+    resize: str,
+    max_pixels: int,
+    levels: Levels | None,
 ) -> Picture:
     picture: Image.Image = decoder(io.BytesIO(data))
     width, height = picture.size
@@ -195,7 +218,7 @@ def _decode(
         pixels = _of_plain_jpeg(data, picture)
         if pixels is not None:
             return Picture(_resized(pixels, size, resize), width, height, kind, mode)
-    with _libtiff_silent() if kind == "TIFF" else nullcontext():
+    with stderr_silenced() if kind == "TIFF" else nullcontext():  # libtiff complains there
         picture.load()
     # Now, not before: a PNG may say it behind its pixels. Pillow turns a TIFF while it loads it,
     # and its header's size is already the turned one.
@@ -204,8 +227,13 @@ def _decode(
         picture = picture.transpose(_ORIENTATIONS[orientation])
     if orientation in _SIDEWAYS:
         width, height = height, width
+    brightest = None
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and kind == "PPM"):
+        deep = np.asarray(picture)
+        brightest = int(deep.max())
+        picture = Image.fromarray(_in_8_bits(deep, levels))
     pixels = np.asarray(_plain(picture, kind).convert("RGB"))
-    return Picture(_resized(pixels, size, resize), width, height, kind, mode)
+    return Picture(_resized(pixels, size, resize), width, height, kind, mode, brightest)
 
 
 def _of_plain_jpeg(data: bytes, picture: JpegImageFile) -> NDArray[np.uint8] | None:
@@ -228,7 +256,11 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise Undecodable(f"no pixels: {width} x {height}")
     if width * height > max_pixels:
-        raise Undecodable(f"too large: {width} x {height} pixels, more than {max_pixels} in all")
+        raise Undecodable(f"too large: {width} x {height} pixels, more than {_allowed(max_pixels)}")
+
+
+def _allowed(max_pixels: int) -> str:
+    return f"data.limits.pixels allows ({max_pixels:,})"
 
 
 def _least_size(width: int, height: int, size: int, resize: str) -> tuple[int, int]:
@@ -261,17 +293,29 @@ def _plain(picture: Image.Image, kind: str) -> Image.Image:
     """The picture in mode L or RGB, opaque."""
     if picture.mode in ("L", "RGB") and "transparency" not in picture.info:
         return picture
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and kind == "PPM"):
-        wide = np.asarray(picture).astype(np.uint32)
-        return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     if picture.mode in ("I", "F"):
-        raise Undecodable("32-bit grey values: black and white are not defined")
+        raise Undecodable(
+            "32-bit or signed grey, whose black and white are not defined: save it as 8 or 16 bits"
+        )
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
+        # Programs that know no transparency leave these bytes of a BMP at 0.
+        if kind == "BMP" and not layer.getchannel("A").getbbox():
+            return layer.convert("RGB")
         white = Image.new("RGB", layer.size, (255, 255, 255))
         white.paste(layer, mask=layer.getchannel("A"))
         return white
     return picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def _in_8_bits(grey: NDArray[np.integer], levels: Levels | None) -> NDArray[np.uint8]:
+    """The 16-bit levels [h, w] as uint8, black and white where `levels` has them."""
+    if levels is None:
+        raise Undecodable("16-bit grey, whose range stands in data/splits/report.json: missing")
+    black, white = levels
+    span = white - black
+    above = np.clip(grey.astype(np.int64) - black, 0, span)
+    return ((above * 255 + span // 2) // span).astype(np.uint8)
 
 
 def _resized(pixels: NDArray[np.uint8], size: int, resize: str) -> NDArray[np.uint8]:
@@ -324,13 +368,30 @@ def _not_a_picture(data: bytes) -> str:
     return f"not a picture: unknown contents, starting {start[:4].hex(' ')}"
 
 
+def _bands(data: bytes, error: Exception) -> str:
+    """What a TIFF holds that Pillow has no mode for; empty where something else is wrong."""
+    if str(error) not in ("unknown pixel mode", "Invalid value for samples per pixel"):
+        return ""
+    file = io.BytesIO(data)
+    try:
+        tags = ImageFileDirectory_v2(file.read(16 if data[2] == 43 else 8))  # 43: BigTIFF
+        file.seek(tags.next)
+        tags.load(file)
+        bands, bits = int(tags.get(277, 1)), int(tags.get(258, (1,))[0])
+        kind = "floating-point " if 3 in tags.get(339, ()) else ""
+    except Exception:  # the tags of a damaged file may hold anything
+        return ""
+    number = f"{bands} bands" if bands != 1 else "1 band"
+    return f"{number} of {bits}-bit {kind}values, not read: save 1 or 3 bands of 8 bits"
+
+
 def _reason(kind: str, error: Exception) -> str:
     """One short line that is the same on every run."""
     if isinstance(error, MemoryError):
         return f"{kind} too large for the memory of this machine"
     message = " ".join(str(error).split())
-    # The latter is what Python's struct says, and Pillow hands on, where a header ends too early.
-    if "truncated" in message.lower() or "requires a buffer of at least" in message:
+    # The others are what Pillow and Python's struct say where a header ends too early.
+    if re.search("truncated|requires a buffer of at least|but only got", message.lower()):
         return f"truncated {kind}"
     if not isinstance(error, OSError | SyntaxError | ValueError) or not message:
         message = type(error).__name__

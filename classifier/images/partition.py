@@ -4,15 +4,18 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from classifier.base.errors import UserError
-from classifier.base.splits import SPLITS
+from classifier.base.splits import SPLITS, in_order
+from classifier.base.wording import counted
 
 # Where a source has no validation part, this fraction of its training part becomes one.
 VALIDATION_FRACTION = 0.2
+ADVICE = "change split.method or its sizes, or the data"
 
 
 def predefined(
@@ -153,17 +156,42 @@ def numbered(paths: Sequence[str], ranges: dict[str, str]) -> list[str]:
     return splits
 
 
-def check_complete(splits: Sequence[str], labels: Sequence[str]) -> None:
+def lacking(splits: Sequence[str], labels: Sequence[str]) -> list[tuple[str, str]]:
+    """List each split and class of which it has no picture."""
+    there = set(zip(splits, labels, strict=True))
+    return [one for one in product(SPLITS, in_order(set(labels))) if one not in there]
+
+
+def check_complete(splits: Sequence[str], labels: Sequence[str], advice: str = ADVICE) -> None:
     """Refuse a split that lacks a class: nothing could be learned or said about it.
 
     Raises:
-        UserError: names the first class and split.
+        UserError: names the first class and split, what the splits have of it, and the advice.
     """
-    counts = Counter(zip(splits, labels, strict=True))
-    for split in SPLITS:
-        for label in sorted(set(labels)):
-            if not counts[split, label]:
-                raise UserError(
-                    f"no picture of class {label} is left for {split}: "
-                    "change split.method or its sizes, or the data"
-                )
+    for split, label in lacking(splits, labels)[:1]:
+        counts = Counter(zip(splits, labels, strict=True))
+        has = ", ".join(f"{one} {counts[one, label]:,}" for one in SPLITS)
+        raise UserError(f"no picture of class {label} is left for {split} ({has}): {advice}")
+
+
+def least_sizes(
+    labels: Sequence[str], groups: Sequence[int], train: float | int | None, seed: int
+) -> str:
+    """Say which sizes of a random split would leave no class out, for an error's advice.
+
+    Args:
+        labels: of each picture.
+        groups: as for `random`.
+        train: the size that was asked for.
+        seed: of the drawing.
+    """
+    shares = dict(sorted(Counter(labels).items()))
+    least = min(shares, key=lambda label: shares[label])
+    if shares[least] < len(SPLITS):
+        number = counted(shares[least], "picture")
+        return f"{least} has {number}, and each of {len(SPLITS)} splits needs one; add some"
+    n = next(n for n in range(len(shares), len(labels) + 1) if all(_shared_out(n, shares).values()))
+    sizes = {"test": n, "validation": n, "train": train}
+    if 2 * n >= len(labels) or lacking(random(labels, groups, sizes, seed), labels):
+        return "pictures that must stay together leave too little: add pictures of other groups"
+    return f"under split.random set validation: {n:,}, test: {n:,} or more"

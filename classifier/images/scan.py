@@ -20,15 +20,14 @@ from tqdm import tqdm
 
 from classifier.base.errors import UserError
 from classifier.base.files import new_array, write_table
-from classifier.images.decode import Picture, Undecodable, decode
+from classifier.images.decode import ALL_LEVELS, Levels, Picture, Undecodable, decode
 
 Facts = TypeVar("Facts")
 Found = TypeVar("Found")
 Lot = Sequence[tuple[int, str]]  # rows of the array and paths
 
-AT_ONCE = (
-    32  # pictures a worker takes: often enough for the progress bar, rarely enough to be cheap
-)
+# Pictures a worker takes: few enough for the progress bar, many enough to be cheap.
+AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ def scan(
     size: int,
     resize: str,
     max_pixels: int,
+    levels: Levels = ALL_LEVELS,
 ) -> list[Facts | Rejected]:
     """Decode every named member of an archive into one array, uint8 [n, size, size, 3].
 
@@ -58,6 +58,7 @@ def scan(
         size: height and width of the decoded pictures, pixels.
         resize: squash, crop or pad.
         max_pixels: width times height of the largest picture that is decoded.
+        levels: black and white of 16-bit grey.
 
     Returns:
         Of each picture what `examine` found, or why it was rejected.
@@ -67,15 +68,8 @@ def scan(
         UserError: a process died, as a decoder's crash or too little memory makes one.
     """
     new_array(into, (len(paths), size, size, 3), np.uint8).flush()
-    work = partial(
-        _scan_some,
-        archive=archive,
-        into=into,
-        examine=examine,
-        size=size,
-        resize=resize,
-        max_pixels=max_pixels,
-    )
+    decoder = partial(decode, size=size, resize=resize, max_pixels=max_pixels, levels=levels)
+    work = partial(_scan_some, archive=archive, into=into, examine=examine, decoder=decoder)
     numbered = list(enumerate(paths))
     lots = [numbered[i : i + AT_ONCE] for i in range(0, len(numbered), AT_ONCE)]
     found: list[Facts | Rejected] = []
@@ -157,9 +151,7 @@ def _scan_some(
     archive: Path,
     into: Path,
     examine: Callable[[bytes, Picture], Facts],
-    size: int,
-    resize: str,
-    max_pixels: int,
+    decoder: Callable[[bytes], Picture],
 ) -> list[Facts | Rejected]:
     # The workers write into the file itself: pictures do not travel between processes.
     opened, pixels = _opened(archive, into)
@@ -167,7 +159,7 @@ def _scan_some(
     for row, path in members:
         data = opened.read(path)
         try:
-            picture = decode(data, size, resize, max_pixels)
+            picture = decoder(data)
         except Undecodable as reason:
             found.append(Rejected(str(reason)))
         else:

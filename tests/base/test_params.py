@@ -102,7 +102,8 @@ def test_a_misspelled_section_is_put_right(tmp_path):
 
 def test_an_unknown_name_that_is_like_none_is_answered_with_all(tmp_path):
     message = told(tmp_path, {"data.xyz": 1})
-    assert message == "data.xyz: unknown key; known are source, classes, image_size, resize, limits"
+    known = "source, classes, image_size, resize, grey16, limits"
+    assert message == f"data.xyz: unknown key; known are {known}"
     message = told(tmp_path, {"data.limits.qqq": 1})
     assert message.startswith("data.limits.qqq: unknown key; known are files, file_bytes")
 
@@ -126,6 +127,10 @@ def test_an_unknown_name_that_is_like_none_is_answered_with_all(tmp_path):
         ("data.image_size", 3000, "2048"),
         ("data.image_size", 0, "greater than or equal to"),
         ("data.resize", "stretch", "'squash', 'crop' or 'pad'"),
+        ("data.grey16", "4095", "auto, or two levels up to 65535, black and white, such as 0-4095"),
+        ("data.grey16", "9-9", "auto, or two levels up to 65535, black and white, such as 0-4095"),
+        ("split.group", "patient", "a regular expression with one group"),
+        ("split.group", "(", "a regular expression (missing ), unterminated subpattern"),
         ("data.limits.files", 0, "greater than or equal to 1"),
         ("split.method", "Random", "'predefined', 'random' or 'numbered'"),
         ("split.random.validation", 1.5, "less than 1"),

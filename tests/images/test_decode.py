@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
 from PIL.ExifTags import Base
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from classifier.images import decode as decoding
 from classifier.images.decode import Picture, Undecodable, decode
@@ -160,6 +161,21 @@ COLOURED = {
     "WebP": (saved(quarters(), "WEBP", quality=95), "WEBP", "RGB"),
     "WebP, lossless": (saved(quarters(), "WEBP", lossless=True), "WEBP", "RGB"),
     "WebP, animated": (animated("WEBP", lossless=True), "WEBP", "RGB"),
+    "AVIF": (saved(quarters(), "AVIF", quality=95), "AVIF", "RGB"),
+    "AVIF, 4:4:4": (saved(quarters(), "AVIF", quality=95, subsampling="4:4:4"), "AVIF", "RGB"),
+    "AVIF, animated": (animated("AVIF", quality=95), "AVIF", "RGB"),
+    "AVIF of brand mif1": (
+        saved(quarters(), "AVIF", quality=95).replace(b"ftypavif", b"ftypmif1", 1),
+        "AVIF",
+        "RGB",
+    ),
+    "JPEG 2000": (saved(quarters(), "JPEG2000"), "JPEG2000", "RGB"),
+    "JPEG 2000, lossy": (
+        saved(quarters(), "JPEG2000", irreversible=True, quality_layers=[10]),
+        "JPEG2000",
+        "RGB",
+    ),
+    "JPEG 2000, codestream": (saved(quarters(), "JPEG2000", no_jp2=True), "JPEG2000", "RGB"),
     "TIFF": (saved(quarters(), "TIFF"), "TIFF", "RGB"),
     "TIFF, LZW": (saved(quarters(), "TIFF", compression="tiff_lzw"), "TIFF", "RGB"),
     "TIFF, JPEG": (saved(quarters(), "TIFF", compression="jpeg", quality=95), "TIFF", "RGB"),
@@ -191,6 +207,8 @@ LEVELS = {
     "PGM": (saved(quarters().convert("L"), "PPM"), "L"),
     "BMP, grey": (saved(quarters().convert("L"), "BMP"), "L"),
     "GIF, grey": (saved(quarters().convert("L"), "GIF"), "P"),
+    "AVIF, grey": (saved(quarters().convert("L"), "AVIF", quality=95), "L"),
+    "JPEG 2000, grey": (saved(quarters().convert("L"), "JPEG2000"), "L"),
     "TIFF, grey": (saved(quarters().convert("L"), "TIFF"), "L"),
 }
 
@@ -208,20 +226,27 @@ def test_a_grey_picture_is_shown_in_three_equal_channels(name):
 POINTS = [(16, 12), (48, 12), (16, 36), (48, 36)]
 
 
-def big_endian_tiff(values):
-    rows = values.astype(">u2").tobytes()
-    tags = [(256, 64), (257, 48), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, 48)]
-    entries = b"".join(
-        struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in tags
-    ) + struct.pack(">HHII", 279, 4, 1, len(rows))
-    directory = struct.pack(">H", len(tags) + 1) + entries + struct.pack(">I", 0)
-    return b"MM\0*" + struct.pack(">I", 8 + len(rows)) + rows + directory
+def tiff(values, *tags, order=">", big=False):
+    """An uncompressed TIFF of [48, 64, bands] or [48, 64], for kinds that Pillow cannot write."""
+    bands = values.shape[2] if values.ndim == 3 else 1
+    rows = np.ascontiguousarray(values.astype(values.dtype.newbyteorder(order))).tobytes()
+    start, word = (16, "Q") if big else (8, "I")
+    head = struct.pack(f"{order}HHHQ", 43, 8, 0, start + len(rows)) if big else b""
+    head = head or struct.pack(f"{order}HI", 42, start + len(rows))
+    every = {256: 64, 257: 48, 258: values.itemsize * 8, 259: 1, 262: 1, 273: start, 277: bands}
+    every |= {278: 48, 279: len(rows), **dict(tags)}
+    directory = b"".join(
+        struct.pack(f"{order}HH{word}I", tag, 4, 1, value).ljust(20 if big else 12, b"\0")
+        for tag, value in sorted(every.items())
+    )
+    number = struct.pack(f"{order}{'Q' if big else 'H'}", len(every))
+    return (b"MM" if order == ">" else b"II") + head + rows + number + directory + b"\0" * 8
 
 
 DEEP = {
     "PNG": lambda values: saved(Image.fromarray(values), "PNG"),
     "TIFF": lambda values: saved(Image.fromarray(values), "TIFF"),
-    "TIFF, big-endian": big_endian_tiff,
+    "TIFF, big-endian": tiff,
     "PGM": lambda values: b"P5 64 48 65535\n" + values.astype(">u2").tobytes(),
 }
 
@@ -232,6 +257,29 @@ def test_16_bit_grey_is_scaled_and_not_clipped(name):
     assert close(centres(pixels), [(10,) * 3, (200,) * 3] * 2, 0)
     pixels = shown(DEEP[name](grey_ramp(0, 65535))).pixels
     assert close(centres(pixels), [(0,) * 3, (255,) * 3] * 2, 0)
+
+
+@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("levels", [(0, 1023), (0, 4095), (0, 16_383), (7000, 8500)])
+def test_16_bit_grey_is_scaled_from_the_range_of_the_set(name, levels):
+    black, white = levels
+    middle = (black + white) // 2
+    picture = decode(DEEP[name](grey_ramp(middle, white)), 32, "squash", LIMIT, levels)
+    assert picture.brightest == white
+    assert close(centres(picture.pixels), [(127,) * 3, (255,) * 3] * 2, 1)
+    beyond = decode(DEEP[name](grey_ramp(max(0, black - 9), white + 9)), 32, "pad", LIMIT, levels)
+    assert set(np.unique(beyond.pixels)) >= {0, 255}
+
+
+def test_16_bit_grey_of_an_unknown_range_is_refused_and_no_other_picture_is():
+    with pytest.raises(Undecodable, match="16-bit grey"):
+        decode(DEEP["PNG"](grey_ramp(0, 9)), 32, "squash", LIMIT, None)
+    assert decode(COLOURED["PNG"][0], 32, "squash", LIMIT, None).brightest is None
+
+
+def test_a_pgm_that_states_its_white_is_scaled_from_it():
+    data = b"P5 64 48 4095\n" + grey_ramp(0, 4095).astype(">u2").tobytes()
+    assert close(centres(shown(data).pixels), [(0,) * 3, (255,) * 3] * 2, 0)
 
 
 def left_transparent(picture):
@@ -254,6 +302,30 @@ def grey_with_a_transparent_level():
     return png(64, 48, 8, 0, rows, (b"tRNS", b"\0\x0a"))
 
 
+def bmp32(alpha, header=108):
+    """A 32-bit BMP of `quarters` with a V4 or V5 header and bit fields for all four channels."""
+    layers = np.asarray(quarters().convert("RGBA")).copy()
+    layers[:, :, 3] = alpha
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    fields = struct.pack("<IiiHHIIiiII", header, 64, 48, 1, 32, 3, 64 * 48 * 4, 0, 0, 0, 0)
+    fields = (fields + struct.pack("<4I", *masks)).ljust(header, b"\0")
+    start = 14 + header
+    pixels = layers[::-1, :, [2, 1, 0, 3]].tobytes()
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + fields + pixels
+
+
+@pytest.mark.parametrize("header", [108, 124])
+def test_a_bmp_whose_alpha_is_all_zero_is_opaque(header):
+    assert close(centres(shown(bmp32(0, header)).pixels), [RED, GREEN, BLUE, GREY])
+    assert close(centres(shown(bmp32(255, header)).pixels), [RED, GREEN, BLUE, GREY])
+
+
+def test_a_bmp_with_transparent_parts_shows_them_white():
+    alpha = np.zeros((48, 64), np.uint8)
+    alpha[:, 32:] = 255
+    assert close(centres(shown(bmp32(alpha)).pixels), [WHITE, GREEN, WHITE, GREY])
+
+
 WHITE = (255, 255, 255)
 TRANSPARENT = {
     "PNG": (saved(left_transparent(quarters()), "PNG"), [WHITE, GREEN, WHITE, GREY]),
@@ -273,6 +345,7 @@ TRANSPARENT = {
     ),
     "TIFF": (saved(left_transparent(quarters()), "TIFF"), [WHITE, GREEN, WHITE, GREY]),
     "GIF": (saved(left_transparent(quarters()), "GIF"), [WHITE, GREEN, WHITE, GREY]),
+    "JPEG 2000": (saved(left_transparent(quarters()), "JPEG2000"), [WHITE, GREEN, WHITE, GREY]),
 }
 
 
@@ -353,8 +426,9 @@ def test_all_eight_orientations_show_identical_pixels(kind, resize, orientation)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_all_eight_orientations_of_a_jpeg_are_upright(orientation):
-    data = saved(turned(orientation), "JPEG", quality=95, exif=exif(orientation))
+@pytest.mark.parametrize("kind", ["JPEG", "AVIF"])
+def test_all_eight_orientations_of_a_lossy_format_are_upright(kind, orientation):
+    data = saved(turned(orientation), kind, quality=95, exif=exif(orientation))
     picture = shown(data)
     assert close(centres(picture.pixels), [RED, GREEN, BLUE, GREY], 12)
     assert (picture.width, picture.height) == (64, 48)
@@ -385,6 +459,15 @@ def test_a_colour_profile_is_ignored():
     for block in (profile, b"rubbish"):
         data = saved(quarters(), "PNG", icc_profile=block)
         assert (shown(data).pixels == shown(saved(quarters(), "PNG")).pixels).all()
+
+
+def test_a_png_may_hold_megabytes_of_text_and_profile():
+    text = PngInfo()
+    text.add_text("plain", "x" * 3_000_000)
+    text.add_text("zipped", "y" * 5_000_000, zip=True)
+    text.add_itxt("other", "z" * 3_000_000, zip=True)
+    data = saved(quarters(), "PNG", pnginfo=text, icc_profile=bytes(20_000_000))
+    assert (shown(data).pixels == shown(saved(quarters(), "PNG")).pixels).all()
 
 
 def test_crop_shows_the_centre_and_pad_shows_everything():
@@ -499,9 +582,15 @@ NO_PICTURE = {
     ),
     "program": (b"\x7fELF\x02\x01", "not a picture: looks like a program"),
     "video": (b"\0\0\0\x18ftypmp42\0\0", "not a picture: looks like a video"),
-    "AVIF": (b"\0\0\0\x1cftypavif\0\0", "an AVIF picture, which is not read"),
-    "HEIC": (b"\0\0\0\x1cftypheic\0\0", "a HEIC picture, which is not read"),
-    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture, which is not read"),
+    "HEIC": (
+        b"\0\0\0\x1cftypheic\0\0\0\0mif1heic",
+        "a HEIC picture, which is not read: convert it to JPEG",
+    ),
+    "HEIC of brand mif1": (
+        b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic\0\0\1\0meta",
+        "a HEIC picture, which is not read: convert it to JPEG",
+    ),
+    "JPEG XL": (b"\xff\x0a\xfa\x1f", "a JPEG XL picture, which is not read"),
     "Photoshop": (b"8BPS\0\x01", "a Photoshop file, which is not read"),
     "icon": (saved(quarters(), "ICO"), "an icon, which is not read"),
     "macOS attributes": (
@@ -536,6 +625,8 @@ WHOLE = {
     "PNG": saved(quarters(), "PNG", compress_level=0),
     "GIF": saved(quarters(), "GIF"),
     "WEBP": saved(quarters(), "WEBP", lossless=True),
+    "AVIF": saved(quarters(), "AVIF"),
+    "JPEG2000": saved(quarters(), "JPEG2000"),
     "TIFF": saved(quarters(), "TIFF"),
     "TIFF, LZW": saved(quarters(), "TIFF", compression="tiff_lzw"),
     "BMP": saved(quarters(), "BMP"),
@@ -567,6 +658,8 @@ SIGNATURES = {
     "JPEG": b"\xff\xd8\xff",
     "PNG": b"\x89PNG\r\n\x1a\n",
     "GIF": b"GIF89a",
+    "AVIF": b"\0\0\0\x1cftypavif\0\0\0\0",
+    "JPEG2000": b"\0\0\0\x0cjP  \r\n\x87\n",
     "WEBP": b"RIFF\0\0\0\0WEBP",
     "TIFF": b"II*\0",
     "BMP": b"BM\0\0\0\0\0\0\0\0",
@@ -606,10 +699,36 @@ def test_a_12_bit_jpeg_is_refused():
 
 
 def test_32_bit_grey_has_no_agreed_black_and_white():
+    words = "32-bit or signed grey, whose black and white are not defined: save it as 8 or 16 bits"
     for mode in ("F", "I"):
-        assert reason(saved(Image.new(mode, (8, 8)), "TIFF")) == (
-            "32-bit grey values: black and white are not defined"
-        )
+        assert reason(saved(Image.new(mode, (8, 8)), "TIFF")) == words
+    assert reason(tiff(np.zeros((48, 64), np.int16), (339, 2))) == words
+
+
+BANDS = {
+    "13 bands of 16-bit values": ((13, np.uint16), {}),
+    "13 bands of 8-bit values": ((13, np.uint8), {"order": "<"}),
+    "10 bands of 16-bit values": ((10, np.uint16), {"big": True, "order": "<"}),
+    "2 bands of 8-bit values": ((2, np.uint8), {}),
+}
+
+
+@pytest.mark.parametrize("words", BANDS)
+def test_a_tiff_of_many_bands_is_called_so_with_what_to_do(words):
+    (bands, kind), options = BANDS[words]
+    message = reason(tiff(np.zeros((48, 64, bands), kind), **options))
+    assert message == f"{words}, not read: save 1 or 3 bands of 8 bits"
+
+
+def test_a_colour_tiff_of_floating_point_values_is_called_so():
+    message = reason(tiff(np.zeros((48, 64, 3), np.float32), (339, 3), (262, 2)))
+    assert message.startswith("3 bands of 32-bit floating-point values, not read: save")
+    assert "1 band of 64-bit floating-point" in reason(tiff(np.zeros((48, 64)), (339, 3)))
+
+
+def test_a_tiff_of_rubbish_in_its_tags_is_damaged():
+    data = tiff(np.zeros((48, 64, 13), np.uint16)).replace(struct.pack(">HHII", 258, 4, 1, 16), b"")
+    assert reason(data).startswith(("damaged TIFF", "truncated TIFF", "13 bands"))
 
 
 def bombs():
@@ -629,11 +748,11 @@ def bombs():
     size = struct.pack("<I", 16_000)[:3]
     webp = saved(left_transparent(quarters()), "WEBP", lossless=True, exif=exif(1))
     at = webp.index(b"VP8X") + 12
-    tiff = saved(quarters(), "TIFF")
-    for tag, old in ((256, 64), (257, 48)):
-        entry = struct.pack("<HHI", tag, 4, 1)
-        assert entry + struct.pack("<I", old) in tiff
-        tiff = tiff.replace(entry + struct.pack("<I", old), entry + struct.pack("<I", side))
+    avif, jpeg2000 = WHOLE["AVIF"], WHOLE["JPEG2000"]
+    area = struct.pack(">4sIII", b"ispe", 0, 64, 48)
+    boxed, stream = struct.pack(">II", 48, 64), struct.pack(">HII", 0, 64, 48)
+    sides = struct.pack(">II", side, side)
+    assert area in avif and boxed in jpeg2000 and stream in jpeg2000
     assert at > 12
     return {
         "JPEG": bytes(jpeg),
@@ -642,7 +761,9 @@ def bombs():
         "GIF's frame": bytes(frame),
         "BMP": bytes(bmp),
         "WEBP": webp[:at] + size + size + webp[at + 6 :],
-        "TIFF": tiff,
+        "AVIF": avif.replace(area, area[:8] + struct.pack(">II", 16_000, 16_000)),
+        "JPEG2000": jpeg2000.replace(boxed, sides).replace(stream, b"\0\0" + sides),
+        "TIFF": tiff(np.zeros((48, 64), np.uint8), (256, side), (257, side)),
         "PPM": b"P6 30000 30000 255\n\0\0\0",
     }
 
@@ -662,7 +783,7 @@ def test_the_limit_on_pixels_is_the_callers():
     data = saved(quarters(), "PNG")
     assert shown(data, max_pixels=64 * 48).width == 64
     assert reason(data, max_pixels=64 * 48 - 1) == (
-        "too large: 64 x 48 pixels, more than 3071 in all"
+        "too large: 64 x 48 pixels, more than data.limits.pixels allows (3,071)"
     )
 
 

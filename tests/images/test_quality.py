@@ -14,19 +14,17 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from classifier.images import quality
 from classifier.images.decode import decode
-from classifier.images.overview import draw, wanted
-from classifier.images.quality import (
+from classifier.images.duplicates import (
     NEAR_DUPLICATE_DISTANCE,
-    Facts,
-    Row,
     exact_duplicates,
-    facts,
     groups,
     large_groups,
     near_duplicates,
-    report,
     tied,
 )
+from classifier.images.facts import Facts, facts
+from classifier.images.overview import draw, wanted
+from classifier.images.quality import Row, report
 
 EDITS = {
     "encoded again": lambda picture: picture,
@@ -437,7 +435,7 @@ def test_a_data_set_without_pictures_has_a_report():
 
 def test_the_thresholds_are_stated_in_the_report():
     found = report(*small_set())
-    assert found["near_duplicates"]["distance"] == quality.NEAR_DUPLICATE_DISTANCE
+    assert found["near_duplicates"]["distance"] == NEAR_DUPLICATE_DISTANCE
     assert {found["dark"]["below"], found["blurred"]["below"]} == {quality.DARK, quality.BLURRED}
 
 

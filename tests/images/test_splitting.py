@@ -19,7 +19,8 @@ from PIL import Image
 from classifier.base.errors import UserError
 from classifier.base.params import load_params
 from classifier.commands.demo import change_params
-from classifier.images.quality import Facts, near_duplicates
+from classifier.images.duplicates import near_duplicates
+from classifier.images.facts import Facts
 from classifier.images.scan import Rejected
 from classifier.images.splitting import (
     PREFIX,
@@ -39,7 +40,7 @@ FAR = 0xFFFF_0000_FFFF_0000
 def left(parts, hashes, labels=None):
     """What without_leaks makes of pictures of one class, unless told of several."""
     numbers = np.array(hashes, np.uint64)
-    return without_leaks(parts, labels or ["cat"] * len(parts), numbers, near_duplicates(numbers))
+    return without_leaks(parts, labels or ["cat"] * len(parts), hashes, near_duplicates(numbers))
 
 
 def test_what_has_a_near_duplicate_in_validation_or_test_is_left_out_of_training():
@@ -96,7 +97,7 @@ def test_leaks_are_dropped_when_params_say_so(tmp_path, drop):
     ]
     shutil.copy(ROOT / "params.yaml", tmp_path)
     change_params(tmp_path / "params.yaml", {"split": {"method": "predefined", "drop_leaks": drop}})
-    chosen = choose(pictures, near_duplicates(hashes), load_params(tmp_path / "params.yaml"))
+    chosen = choose(pictures, near_duplicates(hashes), load_params(tmp_path / "params.yaml").split)
     assert chosen == (["", *parts[1:]] if drop else parts)
 
 

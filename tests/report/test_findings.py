@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from classifier.images.quality import Facts, Row, in_words, near_duplicates, report
+from classifier.images.duplicates import near_duplicates
+from classifier.images.facts import Facts
+from classifier.images.quality import Row, in_words, report
 from classifier.report.findings import findings
 
 PARTS = ("train", "validation", "test")

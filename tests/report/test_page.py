@@ -20,7 +20,9 @@ from classifier.evaluation import details as evaluation
 from classifier.evaluation import figures as metrics
 from classifier.evaluation.calibration import apply_temperature
 from classifier.evaluation.comparison import compare_models
-from classifier.images.quality import Facts, Row, near_duplicates
+from classifier.images.duplicates import near_duplicates
+from classifier.images.facts import Facts
+from classifier.images.quality import Row
 from classifier.images.quality import report as quality_report
 from classifier.report import page as report
 
