@@ -92,6 +92,14 @@ class Data(Section):
     grey16: GreyLevels
     limits: DataLimits
 
+    @property
+    def levels(self) -> tuple[int, int] | None:
+        """Black and white of 16-bit grey as grey16 states them; None where it is auto."""
+        if self.grey16 == "auto":
+            return None
+        black, white = map(int, self.grey16.split("-"))
+        return black, white
+
 
 class RandomSplit(Section):
     validation: Probability | Count

@@ -16,11 +16,11 @@ from ruamel.yaml import YAML
 
 from classifier.base.cache import cache_folder
 from classifier.base.errors import UserError
-from classifier.base.params import Params, load_params
+from classifier.base.params import Data, Params, load_params
 from classifier.base.quiet import stderr_silenced
 from classifier.base.wording import percent
 from classifier.evaluation.calibration_file import Calibration, read_calibration
-from classifier.images.decode import Undecodable, decode
+from classifier.images.decode import ALL_LEVELS, Levels, Undecodable, decode
 from classifier.sources.containers import MAGIC
 from classifier.sources.members import (
     ARCHIVE_SUFFIXES,
@@ -33,6 +33,7 @@ from classifier.sources.members import (
 
 MODELS = Path("data/models")
 CALIBRATION = Path("data/evaluation/calibration.json")
+REPORT = Path("data/splits/report.json")
 LOCK = Path("dvc.lock")
 RUNNERS_UP = 2
 AT_ONCE = 32  # pictures a forward pass: a first answer soon, and memory for a folder of any size
@@ -75,7 +76,7 @@ def predict(
     Args:
         sources: pictures, folders and archives.
         name: of a model in data/models.
-        params: of the pipeline that made the model: data.resize and data.limits are used.
+        params: of the pipeline that made the model: data.resize, grey16 and limits are used.
         complain: is given the path of a file that shows no picture, and the reason.
 
     Raises:
@@ -136,7 +137,11 @@ def model_path(name: str) -> Path:
 
 
 def check_unchanged(lock: Path, params: Params) -> None:
-    """Hold data.resize against the value that the arrays were made with, as dvc.lock records it.
+    """Hold data.resize and data.grey16 against the values that the arrays were made with.
+
+    Args:
+        lock: dvc.lock, which records them.
+        params: of now.
 
     Raises:
         UserError: pictures would be decoded in another way than those of the training.
@@ -144,22 +149,33 @@ def check_unchanged(lock: Path, params: Params) -> None:
     if not lock.exists():  # the stages were run by hand
         return
     stages = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"]
-    used = stages.get("split", {}).get("params", {}).get("params.yaml", {}).get("data.resize")
-    if used not in (None, params.data.resize):
-        raise UserError(
-            f"params.yaml has data.resize {params.data.resize}, but the models saw pictures made "
-            f"with {used} ({lock}): dvc repro, or set it back"
-        )
+    used = stages.get("split", {}).get("params", {}).get("params.yaml", {})
+    for key in ("resize", "grey16"):
+        now = getattr(params.data, key)
+        before = used.get(f"data.{key}", now)
+        if before != now:
+            raise UserError(
+                f"params.yaml has data.{key} {now}, but the models saw pictures made with {before} "
+                f"({lock}): dvc repro, or set it back"
+            )
+
+
+def grey_levels(data: Data) -> Levels | None:
+    """Black and white of 16-bit grey as the model saw it; None where nothing says so."""
+    if data.levels or not REPORT.exists():
+        return data.levels
+    grey = json.loads(REPORT.read_text(encoding="utf-8")).get("grey16")
+    return (grey["black"], grey["white"]) if grey else ALL_LEVELS
 
 
 def decoded(
     sources: Iterable[Path], params: Params, complain: Complain
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield path and pixels, uint8 [size, size, 3], of every picture in `sources`."""
-    data = params.data
+    data, levels = params.data, grey_levels(params.data)
     for path, content in files(sources, params, complain):
         try:
-            picture = decode(content, data.image_size, data.resize, data.limits.pixels)
+            picture = decode(content, data.image_size, data.resize, data.limits.pixels, levels)
         except Undecodable as reason:
             complain(path, str(reason))
         else:

@@ -63,7 +63,7 @@ def decode_all(
             levels=levels,
         )
 
-    levels = given_levels(data) or ALL_LEVELS
+    levels = data.levels or ALL_LEVELS
     found = scanned(paths, into, levels)
     deep = {
         row: one.brightest
@@ -71,7 +71,7 @@ def decode_all(
         if isinstance(one, Facts) and one.brightest is not None
     }
     used = (0, 2 ** max(1, max(deep.values()).bit_length()) - 1) if deep else levels
-    if data.grey16 != "auto" or used == levels:
+    if data.levels or used == levels:
         return found, levels
     beside = into.with_name("grey16.npy")
     again = scanned([paths[row] for row in deep], beside, used)
@@ -79,14 +79,6 @@ def decode_all(
     for row, one in zip(deep, again, strict=True):
         found[row] = one
     return found, used
-
-
-def given_levels(data: Data) -> Levels | None:
-    """Black and white of 16-bit grey as data.grey16 names them; None where it is auto."""
-    if data.grey16 == "auto":
-        return None
-    black, white = map(int, data.grey16.split("-"))
-    return black, white
 
 
 def grouped(pictures: Sequence[Labelled], pattern: str | None) -> list[Labelled]:

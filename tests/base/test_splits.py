@@ -1,8 +1,9 @@
 """The arrays follow their lists, and the same pictures make the same bytes."""
 
 import numpy as np
+import pytest
 
-from classifier.base.splits import read_split, write_split
+from classifier.base.splits import in_order, read_split, write_split
 
 
 def test_arrays_follow_their_lists(tmp_path):
@@ -36,3 +37,30 @@ def test_the_same_split_has_the_same_bytes(tmp_path):
         write_split(folder, "train", pixels, [3, 1], table)
     for name in ("train.npy", "train.csv"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("labels", "ordered"),
+    [
+        (["10", "9", "1"], ["1", "9", "10"]),
+        (["010", "2", "9"], ["2", "9", "010"]),
+        (["10", "9", "x"], ["10", "9", "x"]),
+        (["-1", "10", "9"], ["-1", "10", "9"]),
+        (["1.5", "10", "9"], ["1.5", "10", "9"]),
+        (["b", "B", "a"], ["B", "a", "b"]),
+        ([], []),
+    ],
+)
+def test_classes_that_are_all_whole_numbers_are_in_the_order_of_numbers(labels, ordered):
+    assert in_order(labels) == ordered
+    assert in_order(labels[::-1]) == ordered
+
+
+def test_twelve_numbered_classes_are_read_in_the_order_of_numbers(tmp_path):
+    labels = [str(number) for number in range(12)]
+    table = [(f"{label}.png", label, "0") for label in labels]
+    pixels = np.arange(12 * 3, dtype=np.uint8).reshape(12, 1, 1, 3)
+    write_split(tmp_path, "train", pixels, list(range(12)), table)
+    split = read_split("train", tmp_path)
+    assert split.classes == tuple(labels)
+    assert split.labels.tolist() == list(range(12))

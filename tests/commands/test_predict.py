@@ -27,7 +27,7 @@ PARAMS = ROOT / "params.yaml"
 SIZE = 80
 TEMPERATURE = 2.0
 MODEL = Path("data/models/vgg16.keras")
-CALIBRATION = prediction.CALIBRATION
+CALIBRATION, REPORT = prediction.CALIBRATION, prediction.REPORT
 
 
 def jpeg(level: int, width: int = 120, height: int = 90) -> bytes:
@@ -122,6 +122,24 @@ def test_the_way_of_resizing_is_that_of_params(trained):
         change("resize", resize)
         confidences.append(run("wide.jpg")[0][0])
     assert confidences[0].confidence != pytest.approx(confidences[1].confidence, abs=0.05)
+
+
+def test_16_bit_grey_is_scaled_as_in_the_splits_or_refused(trained):
+    file = io.BytesIO()
+    Image.fromarray(np.full((90, 90), 4000, np.uint16)).save(file, "PNG")
+    Path("deep.png").write_bytes(file.getvalue())
+    assert run("deep.png")[1] == [
+        ("deep.png", "16-bit grey, whose range stands in data/splits/report.json: missing")
+    ]
+    REPORT.parent.mkdir()
+    labels = []
+    for content in ({}, {"grey16": {"images": 1, "black": 0, "white": 4095}}):
+        REPORT.write_text(json.dumps(content))
+        labels.append(run("deep.png")[0][0].label)
+    assert labels == ["night", "day"]
+    REPORT.unlink()
+    change("grey16", "0-4095")
+    assert run("deep.png")[0][0].label == "day"
 
 
 def test_pictures_of_folders_and_archives_come_in_order_under_their_paths(trained):
@@ -228,15 +246,15 @@ def test_a_model_without_calibration_is_refused(trained):
         run("x.jpg")
 
 
-@pytest.mark.parametrize("key", ["resize", "image_size"])
+@pytest.mark.parametrize("key", ["resize", "grey16", "image_size"])
 def test_changed_parameters_are_told_instead_of_decoding_in_another_way(trained, key):
     Path("dvc.lock").write_text(
         "schema: '2.0'\nstages:\n  split:\n    params:\n      params.yaml:\n"
-        "        data.resize: squash\n        data.image_size: 80\n"
+        "        data.resize: squash\n        data.grey16: auto\n        data.image_size: 80\n"
     )
     Path("a.jpg").write_bytes(jpeg(100))
     assert run("a.jpg")[0]
-    change(key, {"resize": "crop", "image_size": "96"}[key])
+    change(key, {"resize": "crop", "grey16": "0-4095", "image_size": "96"}[key])
     with pytest.raises(UserError, match=f"params.yaml has data.{key} .*dvc repro"):
         run("a.jpg")
 

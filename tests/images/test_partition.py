@@ -1,5 +1,6 @@
 """Every picture is in one split at most, every class in each split."""
 
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 
 from classifier.base.errors import UserError
 from classifier.base.splits import SPLITS
-from classifier.images.partition import check_complete, numbered, predefined, random
+from classifier.images.partition import (
+    check_complete,
+    lacking,
+    least_sizes,
+    numbered,
+    predefined,
+    random,
+)
 
 
 def counts(splits, labels) -> dict[tuple[str, str], int]:
@@ -236,3 +244,31 @@ def test_a_class_that_a_split_lacks_is_refused_in_one_line():
     with pytest.raises(UserError) as error:
         check_complete(["train", "train", "validation", "validation", "test", ""], labels)
     assert "no picture of class b is left for test" in one_line(error)
+
+
+def test_where_the_sizes_are_too_small_the_advice_has_numbers_that_do():
+    labels = ["a", "b"] * 3
+    with pytest.raises(UserError) as error:
+        check_complete(["train"] * 4 + ["test"] * 2, labels, least_sizes(labels, range(6), None, 1))
+    assert "is left for validation (train 2, validation 0, test 1)" in one_line(error)
+    assert one_line(error).endswith(": under split.random set validation: 2, test: 2 or more")
+
+
+@pytest.mark.parametrize("counts", [(3, 3), (3, 100), (5, 40, 7), (4,) * 30, (3, 3, 3000)])
+def test_the_sizes_of_the_advice_leave_no_class_out(counts):
+    labels = [str(number) for number, count in enumerate(counts) for _ in range(count)]
+    advice = least_sizes(labels, alone(labels), None, seed=1)
+    validation, test = (
+        int(number.replace(",", "")) for number in re.findall(r": ([\d,]+)", advice)
+    )
+    assert not lacking(random(labels, alone(labels), sizes(test, validation), 1), labels)
+
+
+def test_a_class_of_two_pictures_is_too_small_for_three_splits():
+    labels = ["a"] * 9 + ["b"] * 2
+    assert least_sizes(labels, alone(labels), None, 1).startswith("b has 2 pictures, and each of 3")
+
+
+def test_where_groups_leave_too_little_no_sizes_are_advised():
+    labels = ["a", "b"] * 3
+    assert "must stay together" in least_sizes(labels, [0] * 6, None, 1)

@@ -18,14 +18,18 @@ from PIL import Image
 
 from classifier.base.errors import UserError
 from classifier.base.params import load_params
+from classifier.base.splits import read_split
 from classifier.commands.demo import change_params
-from classifier.images.duplicates import near_duplicates
+from classifier.images.decode import decode
+from classifier.images.duplicates import near_duplicates, tied
 from classifier.images.facts import Facts
 from classifier.images.scan import Rejected
 from classifier.images.splitting import (
     PREFIX,
     Decoded,
+    check_classes_kept,
     choose,
+    grouped,
     sort_out,
     without_leaks,
     working_folder,
@@ -172,6 +176,158 @@ def test_the_stage_writes_its_results_and_nothing_beside_them(project, capsys):
     assert splits_of(project) == sorted([*RESULTS, "report.json", "rejected.csv"])
     assert (project / "data/splits/train.npy").stat().st_mode & 0o777 == 0o644
     assert "in no split: 0; rejected: 1; near-duplicates: 0 pairs" in capsys.readouterr().out
+
+
+def grey16(seed, brightest):
+    """A PNG of 16-bit grey, dark and bright, whose brightest level is as given."""
+    values = np.random.default_rng(seed).integers(0, brightest, (90, 90))
+    values[40:50, 40:50] = brightest
+    file = io.BytesIO()
+    Image.fromarray(values.astype(np.uint16)).save(file, "PNG")
+    return file.getvalue()
+
+
+def replace_pictures(project, content):
+    """Put other pictures in the place of the project's; each is labelled by its folder."""
+    raw = project / "data/raw"
+    write_images(raw / "images.zip", sorted(content.items()))
+    write_index(raw / "images.csv", [Labelled(path, path.split("/")[0], "") for path in content])
+
+
+def all_pixels(folder):
+    """The array of each picture by its path."""
+    found = {}
+    for name in ("train", "validation", "test"):
+        one = read_split(name, folder / "data/splits")
+        found |= dict(zip(one.paths, one.images, strict=True))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("setting", "brightest", "white"),
+    [
+        ("auto", 4095, 4095),
+        ("auto", 3000, 4095),
+        ("auto", 16_383, 16_383),
+        ("auto", 40_000, 65_535),
+        ("auto", 200, 255),
+        ("0-4095", 16_383, 4095),
+        ("100-2000", 4095, 2000),
+    ],
+)
+def test_16_bit_grey_is_scaled_by_the_range_of_the_whole_set(project, setting, brightest, white):
+    content = {f"{k % 2}/{k:02}.png": grey16(k, brightest if k == 3 else 180) for k in range(12)}
+    content["0/colour.png"] = png([1])
+    replace_pictures(project, content)
+    change_params(project / "params.yaml", {"data": {"grey16": setting}})
+    split.main()
+    black = 100 if setting == "100-2000" else 0
+    report = json.loads((project / "data/splits/report.json").read_text())
+    assert report["grey16"] == {"images": 12, "black": black, "white": white}
+    pixels = all_pixels(project)
+    for path, data in content.items():
+        shown = decode(data, 78, "squash", 10**6, (black, white))
+        np.testing.assert_array_equal(pixels[path], shown.pixels)
+    assert pixels["1/03.png"].max() == min(255, round(255 * (brightest - black) / (white - black)))
+
+
+def test_a_set_without_16_bit_grey_has_no_range(project):
+    split.main()
+    assert "grey16" not in json.loads((project / "data/splits/report.json").read_text())
+
+
+def test_a_class_that_loses_every_picture_is_named_with_the_count_and_the_reason(project):
+    heic = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic"
+    content = {f"{label}/{k}.png": png([k]) for label in "ab" for k in range(6)}
+    content |= {f"bird/{k}.heic": heic for k in range(5)} | {"bird/x.jpg": b""}
+    replace_pictures(project, content)
+    with pytest.raises(UserError) as error:
+        split.main()
+    message = str(error.value)
+    assert message.startswith(
+        "class bird has none of its 6 pictures left, 5 for this reason: a HEIC picture, which is "
+        "not read: convert it to JPEG; mend them"
+    )
+    assert "\n" not in message
+    rejected = (project / "data/splits/rejected.csv").read_text()
+    assert rejected.count("bird/") == 6
+
+
+def test_a_class_that_keeps_one_picture_is_not_lost():
+    facts = picture("x", "a", "", 0).facts
+    listed = [Labelled("a/1", "a", ""), Labelled("a/2", "a", ""), Labelled("b/1", "b", "")]
+    check_classes_kept(listed, [Rejected("empty file"), facts, facts])
+    with pytest.raises(UserError, match="class b has none of its 1 picture left, 1 for"):
+        check_classes_kept(listed, [Rejected("empty file"), facts, Rejected("empty file")])
+
+
+def test_three_pictures_a_class_are_answered_with_sizes_that_do(project):
+    replace_pictures(project, {f"{label}/{k}.png": png([k]) for label in "ab" for k in range(3)})
+    sizes = {"validation": 0.15, "test": 0.25, "train": None}
+    change_params(project / "params.yaml", {"split": {"random": sizes}})
+    with pytest.raises(UserError, match="set validation: 2, test: 2 or more"):
+        split.main()
+    change_params(project / "params.yaml", {"split": {"random": {"validation": 2, "test": 2}}})
+    split.main()
+
+
+PATIENTS = {f"{label}/p{k // 4}_{k}.png": png([len(label), k]) for label in "ab" for k in range(40)}
+
+
+def sides(folder, group_of):
+    """In which splits each group's pictures are."""
+    found: dict[str, set[str]] = {}
+    for name in ("train", "validation", "test"):
+        for path in read_split(name, folder / "data/splits").paths:
+            found.setdefault(group_of(path), set()).add(name)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("given", ["column", "pattern"])
+def test_pictures_of_a_group_are_in_one_split(project, given, seed):
+    """A patient has pictures in both classes here."""
+    replace_pictures(project, PATIENTS)
+    random = {"validation": 0.2, "test": 0.2}
+    changes = {"seed": seed, "random": random}
+    if given == "column":
+        index = [Labelled(path, path[0], "", path[3]) for path in PATIENTS]
+        write_index(project / "data/raw/images.csv", index)
+    else:
+        changes["group"] = r"/p(\d+)_"
+    change_params(project / "params.yaml", {"split": changes})
+    split.main()
+    found = sides(project, lambda path: path[3])
+    assert len(found) == 10
+    assert all(len(one) == 1 for one in found.values())
+    assert set().union(*found.values()) == {"train", "validation", "test"}
+    report = json.loads((project / "data/splits/report.json").read_text())
+    assert report["groups"] == {"groups": 10, "without": 0, "groups_across_splits": 0}
+
+
+def test_without_groups_the_same_pictures_are_spread(project):
+    replace_pictures(project, PATIENTS)
+    split.main()
+    assert any(len(one) > 1 for one in sides(project, lambda path: path[3]).values())
+
+
+def test_a_pattern_that_is_found_nowhere_is_refused_and_pictures_without_it_are_alone():
+    pictures = [Labelled(path, "a", "", "t") for path in ("a/s1_x.png", "a/s1_y.png", "a/z.png")]
+    assert [one.group for one in grouped(pictures, r"(s\d+)")] == ["s1", "s1", ""]
+    assert [one.group for one in grouped(pictures, "s1(_q)?")] == ["", "", ""]
+    assert [one.group for one in grouped(pictures, None)] == ["t", "t", "t"]
+    with pytest.raises(
+        UserError, match=r"split.group is '\(qq\)', which is found in no path, such"
+    ):
+        grouped(pictures, "(qq)")
+
+
+def test_a_near_duplicate_joins_two_groups_and_a_group_is_never_too_large_to_be_tied():
+    labels, shas = ["a"] * 8, [str(k) for k in range(8)]
+    near = np.array([0, 1, 2, 0, 3, 4, 5, 6])  # pictures 0 and 3 look alike
+    given = ["p", "p", "", "q", "q", "", "", ""]
+    assert tied(near, labels, shas, given).tolist() == [0, 0, 1, 0, 0, 2, 3, 4]
+    assert tied(np.arange(8), labels, shas, ["p"] * 8).tolist() == [0] * 8
 
 
 def filled_after(monkeypatch, arrays):
