@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from ruamel.yaml import YAML
 
 from classifier.base.params import leaves
 from classifier.commands.demo import change_params, copy_checkout
+from tests import dvc_process
 
 ROOT = Path(__file__).parents[1]
 RECORDER = Path(__file__).parent / "recorder"
+PUPPET = Path(__file__).parent / "puppet.py"
 STAGES = (
     "download",
     "split",
@@ -88,7 +91,13 @@ class Project:
     def dvc(
         self, *arguments: str, fails: bool = False, variables: Mapping[str, str] = NO_VARIABLES
     ) -> str:
-        return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails, variables=variables)
+        """Run DVC as `run` would, without waiting for it to start."""
+        with tempfile.NamedTemporaryFile("r") as out:
+            environment = {**self.environment, **variables}
+            status = dvc_process.run(arguments, self.root, environment, Path(out.name))
+            said = out.read()
+        assert bool(status) == fails, said
+        return said
 
     def stage(
         self, name: str, *, fails: bool = False, variables: Mapping[str, str] = NO_VARIABLES
@@ -128,18 +137,24 @@ class Project:
         return (self.root / path).read_text(encoding="utf-8")
 
 
-def new_project(folder: Path, changes: dict[str, Any] = TINY) -> Project:
+def new_project(folder: Path, changes: dict[str, Any] = TINY, *, puppet: bool = False) -> Project:
     """Copy what a run needs, modules that git does not track yet among it, and commit the copy.
 
     Args:
         folder: will hold checkout/ and the commands' home.
         changes: of params.yaml.
+        puppet: tests/puppet.py stands for every stage; the rest of dvc.yaml stays as it is.
     """
     root = folder / "checkout"
     with contextlib.chdir(ROOT), pytest.MonkeyPatch.context() as monkeypatch:
         clean_process(monkeypatch, folder / "home")
         copy_checkout(root)
     (root / CATALOGUE).write_text(DRAWN, encoding="utf-8")
+    if puppet:
+        shutil.copy(PUPPET, root)
+        written = (root / "dvc.yaml").read_text(encoding="utf-8")
+        replaced = written.replace("python -m stages.", f"python {PUPPET.name} ")
+        (root / "dvc.yaml").write_text(replaced, encoding="utf-8")
     project = new_repository(folder)
     project.change(changes)
     project.commit()

@@ -1,7 +1,8 @@
 """The pipeline as a user runs it: real DVC, real (tiny) training, in temporary repositories.
 
-TensorFlow takes seconds to start, so that tests share what has run; two groups of them train, and
-pytest-xdist keeps each group in one process with --dist loadgroup.
+TensorFlow takes seconds to start, so that the tests share one undisturbed run, and one more that is
+killed and interrupted. What asks something of DVC alone is in test_reruns.py and
+test_experiments.py.
 """
 
 import csv
@@ -12,7 +13,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -67,6 +67,13 @@ def bytes_of(project: Project, stages: tuple[str, ...] = STAGES) -> dict[str, st
 # One repository that everything has run in, watched by tests/recorder.
 
 
+LONGER: dict[str, Any] = {
+    **TINY,
+    "augment": {"epochs": 12},  # so many that it can be killed between two of them
+    "finetune": {**TINY["finetune"], "epochs": 6},
+}
+
+
 @dataclass(frozen=True)
 class Watched:
     project: Project
@@ -79,7 +86,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
-    project = new_project(folder)
+    project = new_project(folder, LONGER)
     with ended_with_all(project):
         before = files_in(project.root)
         output = project.dvc("repro", variables=recording(folder / "records"))
@@ -103,7 +110,7 @@ def test_repro_runs_the_six_stages(watched):
 @watching
 def test_a_second_repro_does_nothing_and_status_is_clean(watched):
     before = seconds_of_children()
-    output = watched.project.dvc("repro")
+    output = watched.project.run("dvc", "repro")
     assert seconds_of_children() - before < NOOP_SECONDS
     assert ran(output) == []
     assert output.count("didn't change, skipping") == len({"check", *STAGES})
@@ -220,178 +227,7 @@ def test_the_params_of_a_stage_are_those_that_it_reads(all_records, stage):
     assert gathered(all_records, stage, "read") == set(parameters(ROOT, stage))
 
 
-def another(value: Any) -> Any:
-    """A different value; DVC compares values and does not ask whether they are allowed."""
-    match value:
-        case bool():
-            return not value
-        case None:
-            return 2
-        case int() | float():
-            return value + 1
-        case _:
-            return f"{value}x"
-
-
-@watching
-def test_changing_a_parameter_makes_status_name_the_stages_that_read_it(
-    watched, all_records, monkeypatch
-):
-    from dvc.repo import Repo
-
-    for key, value in watched.project.environment.items():
-        if key.startswith("DVC_"):
-            monkeypatch.setenv(key, value)
-    monkeypatch.chdir(watched.project.root)  # DVC names stages from here
-    file = watched.project.root / "params.yaml"
-    original = file.read_text(encoding="utf-8")
-    yaml = YAML()
-    read = {stage: gathered(all_records, stage, "read") for stage in STAGES}
-    wrong = {}
-    try:
-        for key, _ in leaves(yaml.load(original)):
-            content = yaml.load(original)
-            *sections, last = key.split(".")
-            section = content
-            for name in sections:
-                section = section[name]
-            section[last] = another(section[last])
-            if key == "data.source":
-                section[last] = "data/catalog/sample.yaml"
-            with file.open("w", encoding="utf-8") as opened:
-                yaml.dump(content, opened)
-            with Repo() as repo:
-                named = set(repo.status())
-            if named != {stage for stage, keys in read.items() if key in keys} or not named:
-                wrong[key] = named
-    finally:
-        file.write_text(original, encoding="utf-8")
-    assert wrong == {}
-
-
-# Experiments, in the same repository.
-
-
-@pytest.fixture
-def committed(watched) -> Iterator[Project]:
-    """The repository as it was committed and without experiments, before and after a test."""
-    yield watched.project
-    watched.project.dvc("exp", "remove", "--all-commits", "--queue")
-    watched.project.run("git", "checkout", "--quiet", "--force", ".")
-    watched.project.dvc("checkout", "--quiet")
-
-
-@watching
-def test_plain_dvc_sees_a_misspelled_leaf_of_a_section_that_a_stage_reads_whole(committed):
-    committed.change({"train": {"epoch": 3}})
-    assert "train_baseline" in committed.dvc("status")
-
-
-def experiments(project: Project) -> dict[str, dict[str, str]]:
-    """`dvc exp show --csv`: the experiments by name, without the workspace and the baseline."""
-    rows = csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv")))
-    return {row["Experiment"]: row for row in rows if row["Experiment"]}
-
-
-@watching
-def test_exp_run_with_another_parameter(committed):
-    output = committed.dvc("exp", "run", "--name", "longer", "--set-param", "train.epochs=2")
-    assert sorted(ran(output)) == ["evaluate", "train_augmented", "train_baseline"]
-    row = experiments(committed)["longer"]
-    assert row["train.epochs"] == "2"
-    figures = json.loads(committed.read("metrics/evaluate.json"))
-    for name in ("baseline", "augmented", "vgg16"):
-        assert float(row[f"{name}.accuracy"]) == pytest.approx(figures[name]["accuracy"])
-    assert any(
-        one["name"] == "longer"
-        for line in json.loads(committed.dvc("exp", "show", "--json"))
-        for one in line["experiments"] or []
-    )
-
-    changed = json.loads(committed.dvc("metrics", "diff", "--json"))
-    assert "baseline.loss" in changed["metrics/evaluate.json"]
-    assert "metrics/evaluate.json" in committed.dvc("metrics", "diff", "--md")
-
-    # Only the change and its results: nothing else of params.yaml was rewritten.
-    differing = committed.run("git", "diff", "--name-only").split()
-    results = {
-        path for s in STAGES for path, cached in files_made(committed.root, s).items() if not cached
-    }
-    assert set(differing) <= results | {"params.yaml", "dvc.lock"}
-    assert committed.run("git", "diff", "--numstat", "params.yaml").split()[:2] == ["1", "1"]
-
-    committed.dvc("plots", "show")
-    page = committed.read("dvc_plots/index.html")
-    assert "validation_loss" in page
-    assert committed.run("git", "status", "--porcelain", "dvc_plots") == ""
-
-
-@watching
-def test_exp_run_in_a_copy_runs_that_copys_code(committed):
-    # What DVC copies is the tracked state with its edits: here, to the code of a stage.
-    stage = committed.root / "stages/evaluate.py"
-    with stage.open("a", encoding="utf-8") as file:
-        file.write("print('evaluated in', Path.cwd())\n")
-    output = committed.dvc("exp", "run", "--temp", "--name", "copied")
-    assert ran(output) == ["evaluate"]
-    copy = next(line for line in output.splitlines() if line.startswith("evaluated in"))
-    assert ".dvc/tmp/exps" in copy
-    assert "copied" in experiments(committed)
-
-
-@watching
-def test_a_queue_of_two_seeds(committed):
-    project = committed
-    output = project.dvc(
-        "exp", "run", "--queue", "--set-param", "seed=range(1,3)", "--name", "seeds"
-    )
-    assert output.count("Queued experiment") == 2
-    project.dvc("queue", "start")
-    try:
-        end = time.monotonic() + PATIENCE
-        while "Running" in (state := project.dvc("queue", "status")) or "Queued" in state:
-            assert time.monotonic() < end, state
-            if "Success" in state and "Running" not in state and "0 active, 0 idle" in state:
-                # DVC's worker asks itself every minute what it has to do; on a busy machine it
-                # does not answer within its second, takes the queue for empty and ends.
-                project.dvc("queue", "start")
-            time.sleep(1)
-    finally:
-        project.dvc("queue", "stop", "--kill")
-    assert state.count("Success") == 2, state
-    rows = experiments(project)
-    assert {name: row["seed"] for name, row in rows.items()} == {"seeds-1": "1", "seeds-2": "2"}
-    figures = json.loads(project.read("metrics/evaluate.json"))
-    assert float(rows["seeds-1"]["baseline.loss"]) == pytest.approx(figures["baseline"]["loss"])
-    assert float(rows["seeds-2"]["baseline.loss"]) != pytest.approx(figures["baseline"]["loss"])
-
-
-# Clones that train for themselves.
-
-LONGER: dict[str, Any] = {
-    **TINY,
-    "augment": {"epochs": 12},
-    "finetune": {**TINY["finetune"], "epochs": 6},
-}
-cloning = pytest.mark.xdist_group("clones")
-
-
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory) -> Iterator[Project]:
-    """A repository that has trained."""
-    project = new_project(tmp_path_factory.mktemp("origin"), LONGER)
-    with ended_with_all(project):
-        assert sorted(ran(project.dvc("repro"))) == sorted(STAGES)
-        yield project
-
-
-@cloning
-def test_a_clone_with_its_own_cache_trains_to_the_same_bytes(origin, tmp_path):
-    clone = origin.clone(tmp_path)
-    with ended_with_all(clone):
-        assert sorted(ran(clone.dvc("repro"))) == sorted(STAGES)
-        assert bytes_of(clone) == bytes_of(origin)
-        assert clone.read("dvc.lock") == origin.read("dvc.lock")
+# A clone that trains for itself.
 
 
 def interrupted(
@@ -443,11 +279,12 @@ def nothing_is_left_of(project: Project, stage: str) -> None:
     assert stage in project.dvc("status")
 
 
-@cloning
+@watching
 def test_a_clone_whose_training_was_killed_and_interrupted_ends_with_the_same_bytes(
-    origin, tmp_path
+    watched, tmp_path
 ):
-    clone = origin.clone(tmp_path)
+    clone = watched.project.clone(tmp_path)
+    clone.run("git", "checkout", "--quiet", "HEAD~1")  # before anything had run
     with ended_with_all(clone):
         output = interrupted(clone, "train_augmented", 1, lambda process, _: process.kill())
         nothing_is_left_of(clone, "train_augmented")
@@ -463,34 +300,22 @@ def test_a_clone_whose_training_was_killed_and_interrupted_ends_with_the_same_by
         assert set(ran(output)) == set(STAGES)
         # Augmented once; of VGG16 the head, which was trained to its end, and the blocks.
         assert output.count("going on after epoch") == 3
-        assert bytes_of(clone) == bytes_of(origin)
+        assert bytes_of(clone) == bytes_of(watched.project)
+        assert clone.read("dvc.lock") == watched.project.read("dvc.lock")
         assert list((clone.root / ".cache/checkpoints").iterdir()) == []
 
 
-@cloning
-def test_a_changed_parameter_does_not_go_on_from_another_ones_checkpoint(origin, tmp_path):
-    clone = origin.clone(tmp_path)
-    with ended_with_all(clone):
-        for path in ("data/splits", "data/weights"):
-            shutil.copytree(origin.root / path, clone.root / path)
-        folder = clone.root / ".cache/checkpoints"
-        stage = subprocess.Popen(
-            [sys.executable, "-m", "stages.train_augmented"], cwd=clone.root, env=clone.environment
-        )
-        end = time.monotonic() + PATIENCE
-        while stage.poll() is None and time.monotonic() < end:
-            if list(folder.glob("[!.]*.npz")):
-                stage.kill()
-            time.sleep(0.02)
-        assert stage.wait() == -signal.SIGKILL
-        clone.change({"augment": {"zoom": 0.1}})
-        assert "going on" not in clone.stage("train_augmented")
-        assert bytes_of(clone, ("train_augmented",)) != bytes_of(origin, ("train_augmented",))
-        # That of the first parameters still waits for them.
-        assert len(list(folder.iterdir())) == 1
-        clone.change({"augment": {"zoom": 0.2}})
-        assert "going on" in clone.stage("train_augmented")
-        assert bytes_of(clone, ("train_augmented",)) == bytes_of(origin, ("train_augmented",))
+# An experiment's copy of the checkout.
+
+
+def test_exp_run_in_a_copy_runs_that_copys_code(project):
+    # What DVC copies is the tracked state with its edits: here, to a module of a stage.
+    with (project.root / "classifier/sources/collect.py").open("a", encoding="utf-8") as file:
+        file.write("print('collected by', __file__)\n")
+    output = project.dvc("exp", "run", "--temp", "--name", "copied", "download")
+    assert ran(output) == ["download"]
+    copy = next(line for line in output.splitlines() if line.startswith("collected by"))
+    assert ".dvc/tmp/exps" in copy
 
 
 # A user's own pictures.
@@ -538,14 +363,12 @@ def test_a_users_pictures_change_the_split_when_they_change(project, source, wri
     assert ran(project.dvc("repro", "split")) == []
 
     added = files | {f"{A}/0021.jpg": drawn[f"{A}/0021.jpg"]}
-    write(added, at)
-    assert ran(project.dvc("repro", "split")) == ["download", "split"]
-    assert all_listed(project).keys() == added.keys()
-
     removed = {path: data for path, data in added.items() if path != f"{B}/0003.jpg"}
-    write(removed, at)
-    assert ran(project.dvc("repro", "split")) == ["download", "split"]
-    assert all_listed(project).keys() == removed.keys()
+    if at.is_dir():  # of an archive DVC sees the bytes alone: one change is like another
+        for state in (added, removed):
+            write(state, at)
+            assert ran(project.dvc("repro", "split")) == ["download", "split"]
+            assert all_listed(project).keys() == state.keys()
 
     replaced = removed | {f"{A}/0001.jpg": drawn[f"{A}/0022.jpg"], f"{B}/0004.jpg": b"no picture"}
     write(replaced, at)
