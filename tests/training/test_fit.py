@@ -1,12 +1,8 @@
 """Training ends with the same bytes, whether it was interrupted or not."""
 
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
-import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +15,14 @@ from classifier.base.errors import UserError
 from classifier.base.splits import Split, read_split, write_split
 from classifier.networks import from_scratch
 from classifier.networks.from_scratch import train_from_scratch
+from classifier.training import checkpoint, precision
 from classifier.training import fit as fitting
-from classifier.training import precision
 from classifier.training.augmentation import Augmentation
 from classifier.training.batches import Batches
 from classifier.training.checkpoint import checkpoint_path
 from classifier.training.fit import CURVE, Recipe, fit, start, write_curve
+from classifier.training.outputs import output_unit
+from tests.projects import dependencies
 
 ROOT = Path(__file__).parents[2]
 RECIPE = Recipe("rmsprop", 0.01, epochs=4)
@@ -192,9 +190,30 @@ def outputs(folder, name="augmented") -> dict[str, bytes]:
     return {path: (folder / path.format(name)).read_bytes() for path in OUTPUTS}
 
 
-def cnn5_trained() -> None:
+def small(image_size, classes, dropout=0.0) -> keras.Sequential:
+    """A network as one of classifier/networks, whose training takes a moment."""
+    return keras.Sequential(
+        [
+            keras.Input((image_size, image_size, 3), dtype="uint8"),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Flatten(),
+            *([keras.layers.Dropout(dropout)] if dropout else []),
+            output_unit(classes),
+        ]
+    )
+
+
+@pytest.fixture
+def small_network(monkeypatch) -> None:
+    monkeypatch.setattr(from_scratch, "network", lambda arch: small)
+
+
+def stage_trained(**changes: Any) -> None:
     anew()
-    train_from_scratch("augmented", "cnn5", Recipe("rmsprop", 0.001, epochs=3), **AUGMENTED)
+    recipe = Recipe("rmsprop", 0.001, epochs=3)
+    train_from_scratch("augmented", "small", recipe, **(AUGMENTED | changes))
 
 
 def checkpoints(folder) -> list[Path]:
@@ -202,64 +221,50 @@ def checkpoints(folder) -> list[Path]:
     return list((folder / ".cache/checkpoints").glob("[!.]*.npz"))
 
 
+@pytest.mark.usefixtures("small_network")
 def test_a_stage_that_was_interrupted_leaves_the_same_files(monkeypatch, tmp_path, capsys):
-    made_splits(tmp_path, 78)
-    cnn5_trained()
+    made_splits(tmp_path, SIZE)
+    stage_trained()
     expected = outputs(tmp_path)
     assert checkpoints(tmp_path) == []
     for path in OUTPUTS:
         Path(path.format("augmented")).unlink()
-    interrupted(monkeypatch, cnn5_trained, epoch=1, batch=1)
+    interrupted(monkeypatch, stage_trained, epoch=1, batch=1)
     assert not any(Path(path.format("augmented")).exists() for path in OUTPUTS)
     assert len(checkpoints(tmp_path)) == 1
-    cnn5_trained()
+    stage_trained()
     assert "going on after epoch 1" in capsys.readouterr().out
     assert outputs(tmp_path) == expected
     assert checkpoints(tmp_path) == []
 
 
+@pytest.mark.usefixtures("small_network")
 def test_corrected_validation_labels_begin_a_new_training(monkeypatch, tmp_path, capsys):
-    made_splits(tmp_path, 78)
-    interrupted(monkeypatch, cnn5_trained, epoch=1, batch=1)
+    made_splits(tmp_path, SIZE)
+    interrupted(monkeypatch, stage_trained, epoch=1, batch=1)
     table = tmp_path / "data/splits/validation.csv"
     table.write_text(table.read_text().replace(",light,", ",dark,", 3))
     capsys.readouterr()
-    cnn5_trained()
+    stage_trained()
     assert "going on" not in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_a_killed_process_goes_on_where_it_was(tmp_path):
-    made_splits(tmp_path, 78)
-    script = "from tests.training.test_fit import cnn5_trained\ncnn5_trained()\n"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", script]
-    folders = {}
-    for name in ("killed", "undisturbed"):
-        folders[name] = tmp_path / name
-        shutil.copytree(tmp_path / "data", folders[name] / "data")
-
-    def begun(name) -> subprocess.Popen:
-        return subprocess.Popen(
-            command,
-            cwd=folders[name],
-            env=environment | {"DVC_ROOT": str(folders[name])},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    with begun("killed") as process:
-        while not checkpoints(folders["killed"]) and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert not (folders["killed"] / "data/models").exists()
-    with begun("killed") as process, begun("undisturbed") as other:
-        said, _ = process.communicate()
-        other.communicate()
-    assert (process.returncode, other.returncode) == (0, 0)
-    assert "going on after epoch" in said
-    assert outputs(folders["killed"]) == outputs(folders["undisturbed"])
+@pytest.mark.usefixtures("small_network")
+def test_a_changed_parameter_does_not_go_on_from_another_ones_checkpoint(
+    monkeypatch, tmp_path, capsys
+):
+    made_splits(tmp_path, SIZE)
+    stage_trained()
+    expected = outputs(tmp_path)
+    interrupted(monkeypatch, stage_trained, epoch=1, batch=1)
+    capsys.readouterr()
+    stage_trained(augmentation=Augmentation("horizontal", 0.1, 0.1))
+    assert "going on" not in capsys.readouterr().out
+    assert outputs(tmp_path) != expected
+    assert len(checkpoints(tmp_path)) == 1  # that of the first parameters still waits for them
+    stage_trained()
+    assert "going on after epoch 1" in capsys.readouterr().out
+    assert outputs(tmp_path) == expected
 
 
 # the best epoch
@@ -315,11 +320,12 @@ def test_a_training_that_diverged_is_an_error_that_names_the_learning_rate():
         history.check_finite(RECIPE)
 
 
+@pytest.mark.usefixtures("small_network")
 def test_a_network_that_diverged_is_not_kept(tmp_path):
-    made_splits(tmp_path, 78, train=8, validation=4)
+    made_splits(tmp_path, SIZE, train=8, validation=4)
     recipe = Recipe("sgd", 1e30, epochs=1)
     with pytest.raises(UserError, match=r"^the training diverged: "):
-        train_from_scratch("m", "cnn5", recipe, batch_size=4, seed=1, precision="float32")
+        train_from_scratch("m", "small", recipe, batch_size=4, seed=1, precision="float32")
     assert not Path("data/models").exists()
 
 
@@ -412,8 +418,9 @@ def test_it_says_so_again_when_it_goes_on(monkeypatch, capsys):
     assert "1 more: about" in said
 
 
+@pytest.mark.usefixtures("small_network")
 def test_an_equal_training_that_was_first_does_no_harm(monkeypatch, tmp_path):
-    made_splits(tmp_path, 78)
+    made_splits(tmp_path, SIZE)
     folder = tmp_path / ".cache/checkpoints"
     write = from_scratch.write_results
 
@@ -423,19 +430,18 @@ def test_an_equal_training_that_was_first_does_no_harm(monkeypatch, tmp_path):
             path.unlink()
 
     monkeypatch.setattr(from_scratch, "write_results", meanwhile)
-    cnn5_trained()
+    stage_trained()
     assert checkpoints(tmp_path) == []
     assert len(outputs(tmp_path)) == len(OUTPUTS)
 
 
+@pytest.mark.usefixtures("small_network")
 def test_a_training_is_repeatable_and_depends_on_the_seed(tmp_path):
-    made_splits(tmp_path, 78)
+    made_splits(tmp_path, SIZE)
 
     def models(seed):
-        anew()
-        recipe = Recipe("rmsprop", 0.001, epochs=1)
-        train_from_scratch("m", "cnn5", recipe, **(AUGMENTED | {"seed": seed}))
-        return outputs(tmp_path, "m")
+        stage_trained(seed=seed)
+        return outputs(tmp_path)
 
     assert models(1) == models(1)
     assert models(1) != models(2)
@@ -450,8 +456,7 @@ def test_starting_sets_precision_and_seed_and_says_why(capsys):
     assert float(keras.random.uniform(())) == first
 
 
-@pytest.mark.parametrize("cap", ["KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"])
-def test_no_variable_of_keras_cuts_a_training_short(tmp_path, cap):
+def test_no_variable_of_keras_cuts_a_training_short(tmp_path):
     made_splits(tmp_path, 78, train=8, validation=4)
     code = """
 from classifier.networks.from_scratch import train_from_scratch
@@ -459,7 +464,8 @@ from classifier.training.fit import Recipe
 recipe = Recipe("sgd", 0.01, epochs=2)
 train_from_scratch("m", "cnn5", recipe, batch_size=4, seed=1, precision="float32")
 """
-    environment = os.environ | {cap: "1", "PYTHONPATH": str(ROOT)}
+    caps = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"}
+    environment = os.environ | caps | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
@@ -467,10 +473,11 @@ train_from_scratch("m", "cnn5", recipe, batch_size=4, seed=1, precision="float32
     assert "2/2" in done.stdout  # steps
 
 
+@pytest.mark.usefixtures("small_network")
 def test_a_model_trained_in_bfloat16_is_saved_in_float32(tmp_path):
-    made_splits(tmp_path, 78, train=8, validation=4)
+    made_splits(tmp_path, SIZE, train=8, validation=4)
     recipe = Recipe("rmsprop", 0.001, epochs=1)
-    train_from_scratch("m", "cnn5", recipe, batch_size=8, seed=1, precision="mixed_bfloat16")
+    train_from_scratch("m", "small", recipe, batch_size=8, seed=1, precision="mixed_bfloat16")
     model = keras.saving.load_model("data/models/m.keras")
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     assert {str(weights.dtype) for weights in model.weights} == {"float32"}
@@ -526,16 +533,26 @@ def test_the_checkpoint_changes_with_all_that_could_change_the_training(tmp_path
         patched.setattr(precision, "version", lambda name: "another")
         paths.append(path())
 
-    module = types.ModuleType("classifier.made_up")
-    module.__file__ = str(tmp_path / "made_up.py")
+    edited = tmp_path / "edited.py"
+    monkeypatch.setattr(checkpoint, "_code", lambda room: [edited])
     for code in ("a = 1\n", "a = 2\n"):
-        Path(module.__file__).write_text(code)
-        with monkeypatch.context() as patched:
-            patched.setitem(sys.modules, "classifier.made_up", module)
-            paths.append(path())
+        edited.write_text(code)
+        paths.append(path())
 
     paths += [path(pixel=1), path(label=1)]
     assert len(set(paths)) == len(paths) == 12
+
+
+@pytest.mark.parametrize(
+    ("stage", "room"), [("train_augmented", "networks"), ("finetune_vgg16", "transfer")]
+)
+def test_the_code_that_a_checkpoint_is_named_by_is_what_the_stage_depends_on(stage, room):
+    named = {path.relative_to(ROOT).as_posix() for path in checkpoint._code(room)}
+    declared = {path for path in dependencies(stage) if path.startswith("classifier")}
+    files = {path for path in declared if path.endswith(".py")}
+    for folder in declared - files:
+        files |= {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).glob("*.py")}
+    assert named == files
 
 
 # the curve
