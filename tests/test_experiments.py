@@ -73,7 +73,7 @@ def test_a_queue_of_seeds_of_two_recipes_is_run_and_compared(tidy):
     for recipe in (("-n", "base"), ("-S", "augment.dropout=0.3", "-n", "less-dropout")):
         output = tidy.run("dvc", "exp", "run", "--queue", "-S", "seed=range(1,3)", *recipe)
         assert output.count("Queued experiment") == 2
-    tidy.run("dvc", "queue", "start")
+    tidy.dvc("queue", "start")
     try:
         end = time.monotonic() + PATIENCE
         while "Running" in (state := tidy.dvc("queue", "status")) or "Queued" in state:

@@ -46,6 +46,7 @@ from tests.projects import (
     recording,
     seconds_of_children,
 )
+from tests.test_wiring import CHANGE_NOTHING, code_of, holds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 A, B = CLASSES
@@ -130,15 +131,19 @@ def test_the_stages_write_what_dvc_yaml_says_and_nothing_else(watched):
     assert made - ignores == files | {"dvc.lock"}
 
 
+def is_code(path: str) -> bool:
+    return path.startswith(("classifier/", "stages/", "tests/"))
+
+
 @watching
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_the_files_among_its_deps_and_no_others(watched, stage):
-    opened = {path for path in recorded(watched.records, stage, "opened") if ".py" not in path}
+    opened = {path for path in recorded(watched.records, stage, "opened") if not is_code(path)}
     own = set(files_made(watched.project.root, stage)) | {"params.yaml"}
     passing = {path for path in opened if path.split("/")[0] in (".cache", ".dvc", ".git")}
     passing |= {path for path in opened if any(part[0] == "." for part in path.split("/"))}
     source = {CATALOGUE} if stage == "download" else set()
-    declared = {path for path in dependencies(stage) | source if not path.endswith(".py")}
+    declared = {path for path in dependencies(stage) | source if not is_code(path)}
     unread = {
         "download": {"data/catalog/weights.yaml"},  # finetune.weights is none
         "finetune_vgg16": {"data/weights"},  # as well
@@ -207,7 +212,9 @@ def gathered(records: list[Path], stage: str, kind: str) -> set[str]:
 
 @watching
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_modules_among_a_stages_deps_are_those_that_it_imported(all_records, stage):
+def test_a_stage_depends_on_all_code_that_it_imported_and_that_can_change_a_result(
+    all_records, stage
+):
     def path(module: str) -> str:
         stem = module.replace(".", "/")
         return f"{stem}.py" if (ROOT / f"{stem}.py").is_file() else f"{stem}/__init__.py"
@@ -217,8 +224,11 @@ def test_the_modules_among_a_stages_deps_are_those_that_it_imported(all_records,
         for name in gathered(all_records, stage, "module")
         if name.split(".")[0] in ("classifier", "stages")
     }
-    ours = ours - {"stages/__init__.py"} | {f"stages/{stage}.py"}  # which ran as __main__
-    assert ours == {one for one in dependencies(stage) if one.endswith(".py")}
+    ours |= {f"stages/{stage}.py"}  # which ran as __main__
+    declared = code_of(stage)
+    unseen = {one for one in ours if not any(holds(dep, one) for dep in declared)}
+    assert unseen <= CHANGE_NOTHING
+    assert not {dep for dep in declared if not any(holds(dep, one) for one in ours)}
 
 
 @watching

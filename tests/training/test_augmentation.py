@@ -12,6 +12,9 @@ SIZE = 48
 NOTHING = Augmentation(flip="none", rotation=0, zoom=0)
 ALL = Augmentation("horizontal", rotation=0.1, zoom=0.2, keep_aspect=False, shift=0.1)
 DRAWS = 2000
+# OpenCV takes positions to a 32nd of a pixel, so that they are off by a 64th either way, where the
+# picture below rises by at most 30 levels a pixel, and rounds to whole levels.
+ROUNDED = 2 * 30 / 64 + 0.5 + 0.1
 UNLIKELY = 1e-3  # the draws are fixed by their seeds: what passes once passes always
 
 
@@ -226,7 +229,7 @@ def test_the_matrices_are_applied_as_keras_applies_them():
         )
     )
     difference = np.abs(augmented - expected)
-    assert difference.max() < 1.5
+    assert difference.max() < ROUNDED
     assert difference.mean() < 0.5  # half a level is the rounding to whole numbers
     assert np.abs(augmented - images.astype(float)).mean() > 5  # and something was done
 
@@ -256,7 +259,7 @@ def test_each_change_is_that_of_keras_layer_up_to_the_border(kind, augmentation)
         layer = keras_layer(kind, augmentation, matrix)
         expected = keras.ops.convert_to_numpy(layer(image.astype(np.float32), training=True))
         difference = np.abs(augment(image, augmentation, rng(seed)) - expected)
-        assert difference.max() < 1.5
+        assert difference.max() < ROUNDED
         assert np.abs(expected - image).mean() > 3
 
 

@@ -7,6 +7,13 @@ import pytest
 from classifier.transfer import winograd
 from classifier.transfer.finetune import cut
 from classifier.transfer.winograd import WinogradConv2D, accelerated, convolve
+from tests.rounding import UNIT, assert_same_but_for_rounding, rounding
+
+pytestmark = pytest.mark.numeric
+# Four steps and a prediction, of twelve layers forwards and back; the longest sum is that over the
+# positions of ten pictures. Winograd's transformations enlarge a rounding tenfold (the rows of
+# FROM_INPUT add up to 10).
+TRAINED = 10 * rounding(10 * 9 * 10, sums=5 * 2 * 12)
 
 
 @pytest.fixture
@@ -42,12 +49,20 @@ def network() -> keras.Sequential:
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (2, 7, 9), (3, 11, 12), (1, 1, 2), (2, 22, 5)])
-def test_it_convolves_any_size(shape):
+def test_it_convolves_any_size(monkeypatch, shape):
     rng = np.random.default_rng(0)
     images = rng.standard_normal((*shape, 6)).astype(np.float32)
     kernel = rng.standard_normal((3, 3, 6, 5)).astype(np.float32)
     expected = keras.ops.conv(images, kernel, padding="same")
-    np.testing.assert_allclose(convolve(images, kernel), expected, atol=1e-4)
+    error = np.abs(np.asarray(convolve(images, kernel)) - expected)
+    for name in ("FROM_INPUT", "FROM_KERNEL", "TO_OUTPUT"):
+        monkeypatch.setattr(winograd, name, np.abs(getattr(winograd, name)))
+    # However its sums are ordered, a result is off by at most a UNIT of the sum of all absolute
+    # values for each rounding on its way: 3 products and 6 sums along each axis of the three
+    # transformations, and the sum over the channels. The plain convolution is off by less.
+    largest = np.asarray(convolve(np.abs(images), np.abs(kernel)))
+    roundings = 2 * (6 + 3 + 6) + 6
+    assert (error <= 2 * roundings * UNIT["float32"] * largest).all()
 
 
 def test_its_rounding_is_a_hundred_thousandth_of_what_vgg16s_layers_give():
@@ -86,7 +101,7 @@ def test_scores_and_training_stay_the_same_but_for_rounding():
         model.train_on_batch(images[:7], labels[:7])  # the last batch of an epoch is smaller
     plain, fast = (model.predict(images, verbose=0) for model in models)
     assert plain.std() > 0.01
-    np.testing.assert_allclose(fast, plain, atol=1e-4)
+    assert_same_but_for_rounding(fast, plain, TRAINED)
 
 
 @pytest.mark.usefixtures("worthwhile")
@@ -96,7 +111,7 @@ def test_an_exchanged_network_can_be_cut():
     images = np.random.default_rng(0).integers(0, 256, (3, 9, 10, 3), np.uint8)
     whole = model.predict(images, verbose=0)
     parts = second.predict(first.predict(images, verbose=0), verbose=0)
-    np.testing.assert_allclose(parts, whole, atol=1e-4)
+    assert_same_but_for_rounding(parts, whole, TRAINED)
 
 
 @pytest.mark.parametrize(
