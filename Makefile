@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup setup-dev demo repro try test fuzz lint check-lock lock bench bench-size bench-whole
+.PHONY: help setup setup-dev demo repro try test test-long test-numeric fuzz lint check-lock lock bench bench-size bench-whole
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,8 +33,14 @@ repro: setup  ## Check params.yaml, then dvc repro, a line a stage
 try: setup  ## Train on your own pictures: make try DATA=folder
 	$(BIN)/python -m classifier train "$(DATA)"
 
-test: setup-dev  ## The tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+test: setup-dev  ## The tests: five minutes on two cores with AVX-512, eight without
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=20
+
+test-long: setup-dev  ## What takes minutes: long fuzzing, simulations, a larger run twice
+	$(BIN)/python -m pytest -m long --durations=0
+
+test-numeric: setup-dev  ## The numeric tests, computed as each lesser class of CPU would
+	.ci/numeric
 
 fuzz: setup-dev  ## The decoder and the archive reader on mutated files, a minute each
 	$(BIN)/python -m tests.fuzz_images --seconds 60

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from classifier.__main__ import main
 from tests.commands.test_predict import jpeg, lay_out
 from tests.projects import ROOT, clean_process, new_repository
 
@@ -26,12 +27,9 @@ def trained(tmp_path, monkeypatch) -> None:
     lay_out()
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
-
-
 def classifier(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return python("-m", "classifier", *arguments)
+    command = [sys.executable, "-m", "classifier", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_check_says_that_the_parameters_are_good(trained):
@@ -88,9 +86,11 @@ def test_predict_prints_a_table_and_complains_beside_it(some):
     assert found.stderr == "some/notes.txt: not a picture: looks like text\n"
 
 
-def test_predict_writes_csv_and_json_that_say_the_same(some):
-    rows = list(csv.DictReader(io.StringIO(classifier("predict", "some", "--csv").stdout)))
-    found = json.loads(classifier("predict", "some", "--json").stdout)
+def test_predict_writes_csv_and_json_that_say_the_same(some, capsys):
+    main(["predict", "some", "--csv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    main(["predict", "some", "--json"])
+    found = json.loads(capsys.readouterr().out)
     assert [row["path"] for row in rows] == ["some/bright.jpg", "some/dark, at night.jpg"]
     for row, one in zip(rows, found, strict=True):
         [second] = one["runners_up"]

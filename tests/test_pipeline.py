@@ -25,7 +25,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from classifier.base.files import write_json
-from classifier.base.params import leaves, load_params
+from classifier.base.params import load_params
 from classifier.sources.sample import CLASSES, pictures
 from tests.http_server import Answer, serving
 from tests.projects import (

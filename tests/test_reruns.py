@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from classifier.base.dotted import leaves
 from ruamel.yaml import YAML
 
-from classifier.base.dotted import leaves
 from tests.projects import ROOT, STAGES, clean_process, parameters, ran
 
 FROM_SCRATCH = ("train_baseline", "train_augmented")
