@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import resource
 import shutil
 import signal
@@ -153,7 +154,7 @@ def new_project(folder: Path, changes: dict[str, Any] = TINY, *, puppet: bool = 
     if puppet:
         shutil.copy(PUPPET, root)
         written = (root / "dvc.yaml").read_text(encoding="utf-8")
-        replaced = written.replace("python -m stages.", f"python {PUPPET.name} ")
+        replaced = re.sub(r"python -m (stages\.|classifier )", f"python {PUPPET.name} ", written)
         (root / "dvc.yaml").write_text(replaced, encoding="utf-8")
     project = new_repository(folder)
     project.change(changes)

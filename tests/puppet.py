@@ -25,11 +25,14 @@ def main(stage: str) -> None:
     pipeline, params = read_yaml("dvc.yaml"), read_yaml("params.yaml")
     declared = pipeline["stages"][stage]
     read = hashlib.sha256(stage.encode())
-    deps = [path.replace("${data.source}", params["data"]["source"]) for path in declared["deps"]]
+    deps = [
+        path.replace("${data.source}", params["data"]["source"])
+        for path in declared.get("deps", [])
+    ]
     for path in (path for path in deps if not path.startswith(CODE)):
         for file in files(Path(path)):
             read.update(file.read_bytes())
-    for key in declared.get("params", []):
+    for key in (key for key in declared.get("params", []) if isinstance(key, str)):
         read.update(json.dumps(without_nulls(value_of(params, key))).encode())
 
     charts = columns(pipeline["plots"])

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from classifier.base.dotted import leaves
 from ruamel.yaml import YAML
 
+from classifier.base.params import leaves
 from tests.projects import ROOT, STAGES, clean_process, parameters, ran
 
 FROM_SCRATCH = ("train_baseline", "train_augmented")
@@ -117,12 +117,12 @@ def test_a_changed_parameter_reruns_the_stages_that_declare_it(committed, monkey
         with file.open("w", encoding="utf-8") as opened:
             yaml.dump(content, opened)
         with Repo() as repo:
-            named = {
+            named = {  # the stage `check` reads all of them
                 stage.name
                 for stage in repo.index.stages
                 for dep in stage.deps
                 if isinstance(dep, ParamsDependency) and dep.status()
-            }
+            } - {"check"}
         if named != {stage for stage in STAGES if key in declared[stage]} or not named:
             wrong[key] = named
     assert wrong == {}
