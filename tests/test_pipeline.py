@@ -70,7 +70,7 @@ def bytes_of(project: Project, stages: tuple[str, ...] = STAGES) -> dict[str, st
 
 LONGER: dict[str, Any] = {
     **TINY,
-    "augment": {"epochs": 12},  # so many that it can be killed between two of them
+    "train": {**TINY["train"], "epochs": 12},  # so many that it can be killed between two of them
     "finetune": {**TINY["finetune"], "epochs": 6},
 }
 
