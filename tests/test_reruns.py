@@ -23,7 +23,6 @@ EDITS: dict[str, Collection[str]] = {
     "classifier/base/splits.py": STAGES,
     "classifier/base/cache.py": ("download", "split", "evaluate"),
     "classifier/base/errors.py": ("download", "split", "evaluate"),
-    "classifier/base/locking.py": ("download", "split", "evaluate"),
     "classifier/base/params.py": ("download", "split", "evaluate"),
     "classifier/sources/__init__.py": ("download", "split"),
     "classifier/images/__init__.py": ("split",),
