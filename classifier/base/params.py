@@ -52,7 +52,10 @@ def _threshold(goal: float | str) -> float | str:
     if isinstance(goal, str):
         stated = re.fullmatch(r"youden|(precision|recall)>=(0?\.\d+)", goal)
         if not stated or (stated[2] and float(stated[2]) == 0):
-            raise ValueError("a number between 0 and 1, youden, precision>=0.95 or recall>=0.95")
+            raise ValueError(
+                "a number between 0 and 1, youden, precision>=0.95 or recall>=0.95; "
+                "for an experiment: -S 'evaluate.threshold=\"precision>=0.95\"'"
+            )
     return goal
 
 

@@ -1,6 +1,12 @@
-"""`python -m classifier check`: what is wrong in params.yaml, in under a second."""
+"""`python -m classifier check`: what is wrong in params.yaml, in under a second.
 
+It also names what would be lost later and in silence.
+"""
+
+import subprocess
+import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 from classifier.base.params import load_params
@@ -13,4 +19,44 @@ def run(options: Namespace) -> None:
     params = load_params()
     check_own(params.finetune.weights, Path("data/raw/dataset.json"))
     check_hashable(Path(params.data.source))
+    for note in notes(Path(params.data.source)):
+        print(f"note: {note}", file=sys.stderr)
     print("params.yaml is good")
+
+
+def notes(source: Path) -> Iterator[str]:
+    """Yield a line for each thing that experiments in copies of this checkout would miss.
+
+    Args:
+        source: data.source.
+    """
+    if _git("rev-parse", "--is-shallow-repository") == "true":
+        yield (
+            "this clone is shallow: DVC loses the results of --temp and of the queue in it; "
+            "type git fetch --unshallow"
+        )
+    if source.exists() and _lies_here(source) and not _is_tracked(source):
+        way_on = "git add" if source.suffix in (".yaml", ".yml") else "dvc add"
+        yield (
+            f"{source} is tracked by neither Git nor DVC: experiments of --temp and the queue do "
+            f"not see it; type {way_on} {source}"
+        )
+
+
+def _lies_here(source: Path) -> bool:
+    top = _git("rev-parse", "--show-toplevel")
+    return bool(top) and source.resolve().is_relative_to(top)
+
+
+def _is_tracked(source: Path) -> bool:
+    by_dvc = (place.with_name(f"{place.name}.dvc") for place in (source, *source.parents[:-1]))
+    return bool(_git("ls-files", "--", str(source))) or any(path.is_file() for path in by_dvc)
+
+
+def _git(*arguments: str) -> str:
+    """What git prints, nothing where this is no repository."""
+    try:
+        command = ("git", *arguments)
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""

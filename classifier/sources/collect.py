@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from classifier.base.errors import UserError
 from classifier.base.files import write_json
 from classifier.sources.catalog import Drawn
 from classifier.sources.dataset import Labelled, write_images, write_index
@@ -31,7 +32,8 @@ def collect(
         classes: a pattern of the class folders' paths; None: the layout is recognised.
 
     Raises:
-        UserError: the source cannot be read, or no layout of labels is recognised in it.
+        UserError: the source cannot be read, no layout of labels is recognised in it, or no picture
+            of a class can be read.
     """
     with open_members(source, limits, folder) as members:
         found = detect(members.paths, members.read, members.lost, classes)
@@ -43,6 +45,8 @@ def collect(
                     yield one.path, members.read(one.path)
                 except Unreadable as reason:
                     unreadable.append(Skipped(one.path, str(reason)))
+            # Here, so that no images.zip is left.
+            _check_no_class_is_lost(source, found.pictures, unreadable)
 
         write_images(folder / "images.zip", pictures())
         lost = {one.path for one in unreadable}
@@ -51,6 +55,21 @@ def collect(
             [one for one in found.pictures if one.path not in lost],
             [*members.skipped, *found.skipped, *unreadable],
             facts | {"layout": found.layout} | ({"notes": found.notes} if found.notes else {}),
+        )
+
+
+def _check_no_class_is_lost(
+    source: Path, pictures: list[Labelled], unreadable: list[Skipped]
+) -> None:
+    reasons = {one.path: one.reason for one in unreadable}
+    lost = {one.label for one in pictures} - {
+        one.label for one in pictures if one.path not in reasons
+    }
+    for label in sorted(lost):
+        paths = [one.path for one in pictures if one.label == label]
+        raise UserError(
+            f"{source}: none of the {len(paths):,} pictures of {label} can be read, such as "
+            f"{paths[0]}: {reasons[paths[0]]}"
         )
 
 

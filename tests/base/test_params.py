@@ -247,6 +247,31 @@ def test_thresholds(tmp_path, goal):
     assert accepted(tmp_path, evaluate__threshold=goal).evaluate.threshold == goal
 
 
+def test_a_goal_is_set_for_an_experiment_as_its_comment_and_its_error_say(tmp_path):
+    from dvc.utils.hydra import apply_overrides
+
+    wrong = told(tmp_path, {"evaluate.threshold": "precision"})  # what the shell leaves of it
+    path = written(tmp_path, {})
+    for text in (wrong, COMMITTED.read_text(encoding="utf-8")):
+        found = re.search(r"-S '(evaluate\.threshold=.*)'", text)
+        assert found
+        apply_overrides(path, [found[1]])
+        assert load_params(path).evaluate.threshold == "precision>=0.95"
+        apply_overrides(path, ["evaluate.threshold=0.5"])
+
+
+@pytest.mark.parametrize("text", ["2024_05_17", "007", "2024-05-17", "1e5"])
+def test_a_name_that_yaml_takes_for_a_number_or_a_date_is_to_be_quoted(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    committed_text = COMMITTED.read_text(encoding="utf-8")
+    line = re.compile("  source: .*")
+    path.write_text(line.sub(f"  source: {text}", committed_text), encoding="utf-8")
+    assert told_of(path).startswith("data.source is ")
+    assert "quotes" in told_of(path)
+    path.write_text(line.sub(f"  source: '{text}'", committed_text), encoding="utf-8")
+    assert load_params(path).data.source == text
+
+
 @pytest.mark.parametrize("number", ["1e-3", "1.0e-3", "0.001"])
 def test_numbers_are_read_as_dvc_reads_them(tmp_path, number):
     path = tmp_path / "params.yaml"

@@ -1,0 +1,79 @@
+"""`classifier check` on real repositories: what experiments in copies would miss."""
+
+import shutil
+import sys
+
+import pytest
+
+from tests.projects import CATALOGUE, DRAWN, ROOT, Project, ran
+
+CHECK = (sys.executable, "-m", "classifier", "check")
+GOOD = "params.yaml is good\n"
+
+
+def set_source(project: Project, source: str) -> None:
+    project.change({"data": {"source": source}})
+
+
+def test_an_untracked_catalogue_file_is_to_be_added_to_git(project):
+    assert project.run(*CHECK) == GOOD
+    (project.root / "mine.yaml").write_text(DRAWN, encoding="utf-8")
+    set_source(project, "mine.yaml")
+    told = project.run(*CHECK)
+    assert "note: mine.yaml is tracked by neither Git nor DVC" in told
+    assert "type git add mine.yaml\n" in told
+    project.run("git", "add", "mine.yaml")
+    assert project.run(*CHECK) == GOOD
+
+
+@pytest.mark.slow
+def test_an_experiment_in_a_copy_sees_what_was_added(project):
+    (project.root / "mine.yaml").write_text(DRAWN, encoding="utf-8")
+    set_source(project, "mine.yaml")
+    command = ("exp", "run", "--temp", "download")
+    assert "mine.yaml" in project.dvc(*command, fails=True)
+    project.run("git", "add", "mine.yaml")
+    assert ran(project.dvc(*command)) == ["download"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_untracked_pictures_are_to_be_added_to_dvc(project, kind):
+    source = "pictures" if kind == "folder" else "pictures.zip"
+    inside = project.root / source / "cats" if kind == "folder" else project.root
+    inside.mkdir(parents=True, exist_ok=True)
+    (inside / ("1.jpg" if kind == "folder" else source)).write_bytes(b"a cat")
+    set_source(project, source)
+    assert f"type dvc add {source}\n" in project.run(*CHECK)
+    project.dvc("add", "--quiet", source)
+    assert project.run(*CHECK) == GOOD
+    if kind == "folder":
+        set_source(project, "pictures/cats")
+        assert project.run(*CHECK) == GOOD
+
+
+def test_pictures_outside_of_the_repository_need_not_be_tracked(project, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    set_source(project, str(tmp_path / "pictures"))
+    assert project.run(*CHECK) == GOOD
+
+
+def test_a_shallow_clone_is_to_be_deepened(project, tmp_path):
+    (project.root / "new").write_text("a second commit", encoding="utf-8")
+    project.commit()
+    shallow = Project(tmp_path / "shallow", project.environment)
+    url = f"file://{project.root}"
+    project.run("git", "clone", "--quiet", "--depth", "1", url, str(shallow.root))
+    assert "type git fetch --unshallow\n" in shallow.run(*CHECK)
+    shallow.run("git", "fetch", "--quiet", "--unshallow")
+    assert shallow.run(*CHECK) == GOOD
+
+
+def test_a_clone_has_the_same_bytes_where_git_would_change_line_ends(project, tmp_path):
+    shutil.copy(ROOT / ".gitattributes", project.root)
+    project.commit()
+    clone = tmp_path / "windows"
+    command = ("git", "clone", "--quiet", "--config", "core.autocrlf=true", ".", str(clone))
+    project.run(*command)
+    assert Project(clone, project.environment).run("git", "status", "--porcelain") == ""
+    for path in ("params.yaml", "dvc.yaml", CATALOGUE, "classifier/__main__.py"):
+        assert (clone / path).read_bytes() == (project.root / path).read_bytes(), path
