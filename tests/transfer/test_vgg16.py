@@ -4,12 +4,14 @@ import keras
 import numpy as np
 import pytest
 from keras.applications.vgg16 import preprocess_input
+from ruamel.yaml import YAML
 
 from classifier.base import params
 from classifier.base.errors import UserError
 from classifier.training.outputs import loss_for
 from classifier.transfer.finetune import cut
 from classifier.transfer.vgg16 import VGG16, vgg16, vgg16_classifier, vgg16_preprocessing
+from tests.projects import ROOT
 from tests.rounding import UNIT, assert_same_but_for_rounding, rounding
 
 pytestmark = pytest.mark.numeric
@@ -72,6 +74,11 @@ def test_the_base_computes_what_keras_vgg16_does(small_vgg16):
 def test_the_frozen_part_ends_before_the_blocks_to_train(small_vgg16, unfrozen, layer):
     assert VGG16.frozen_up_to(unfrozen) == layer
     assert small_vgg16.get_layer(layer)
+
+
+def test_the_catalogue_has_its_weights():
+    catalogue = YAML(typ="safe").load(ROOT / "data/catalog/weights.yaml")
+    assert VGG16.weights in catalogue
 
 
 @pytest.mark.parametrize("unfrozen", [6, -1])

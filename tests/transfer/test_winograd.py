@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from classifier.base.family import NETWORKS
+from classifier.networks import from_scratch
 from classifier.transfer import winograd
 from classifier.transfer.finetune import cut
 from classifier.transfer.winograd import WinogradConv2D, accelerated, convolve
@@ -102,6 +104,33 @@ def test_scores_and_training_stay_the_same_but_for_rounding():
     plain, fast = (model.predict(images, verbose=0) for model in models)
     assert plain.std() > 0.01
     assert_same_but_for_rounding(fast, plain, TRAINED)
+
+
+@pytest.mark.usefixtures("worthwhile")
+def test_a_graph_of_branches_and_operations_gives_the_same_scores():
+    keras.utils.set_random_seed(1)
+    images = keras.Input((9, 10, 6))
+    x = keras.ops.flip(images, axis=-1)
+    twice = keras.layers.Conv2D(6, 3, padding="same", activation="relu", name="called_twice")
+    joined = keras.layers.Concatenate()([twice(x), twice(keras.layers.Dropout(0.5)(x))])
+    skipped = keras.layers.Conv2D(6, 3, padding="same", name="skipped")(x)
+    narrowed = keras.layers.Conv2D(6, 3, padding="same", name="narrowed")(joined)
+    model = keras.Model(images, keras.layers.Add()([narrowed, skipped]))
+    fast = accelerated(model, winograd.FEWEST_PICTURES)
+    exchanged = {layer.name for layer in fast.layers if isinstance(layer, WinogradConv2D)}
+    assert exchanged == {"called_twice", "skipped", "narrowed"}
+    some = np.random.default_rng(0).standard_normal((3, 9, 10, 6)).astype(np.float32)
+    np.testing.assert_allclose(fast(some), model(some), atol=1e-4)
+
+
+@pytest.mark.usefixtures("worthwhile")
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_every_network_of_the_registry_has_an_equal_copy(arch):
+    model = from_scratch.network(arch)(78, 2, 0.2)
+    fast = accelerated(model, winograd.FEWEST_PICTURES)
+    assert fast is not model
+    some = np.random.default_rng(0).integers(0, 256, (2, 78, 78, 3), np.uint8)
+    np.testing.assert_allclose(fast(some), model(some), atol=1e-4)
 
 
 @pytest.mark.usefixtures("worthwhile")
