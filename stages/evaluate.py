@@ -42,7 +42,8 @@ def main() -> None:
     write_calibrations(FOLDER / "calibration.json", details["models"], files)
     write_charts(PLOTS, charts)
     options = Augmentation.of(params.augment)
-    pictures = draw(PLOTS, splits, models, scores, details["label_errors"], options)
+    found = details["label_errors"], details["outliers"]
+    pictures = draw(PLOTS, splits, models, scores, *found, options)
     page.render(PLOTS / "report.html", page.gather(details, charts, pictures, params.model_dump()))
     print(*(pair["sentence"] for pair in details["comparisons"]), sep="\n")
 

@@ -21,6 +21,7 @@ PICTURES = (
     "gradcam",
     "activations",
     "label_errors",
+    "outliers",
 )
 
 
@@ -30,6 +31,7 @@ def draw(
     models: Mapping[str, keras.Model],
     scores: Mapping[str, NDArray[np.float64]],
     suspects: Sequence[Mapping[str, Any]],
+    outliers: Sequence[Mapping[str, Any]],
     options: Augmentation,
 ) -> dict[str, Path]:
     """Draw the pictures of `PICTURES`.
@@ -40,6 +42,7 @@ def draw(
         models: by name, the first one being the one whose layers are shown.
         scores: of each model for the test split.
         suspects: as `find_label_errors` returns them.
+        outliers: as `find_outliers` returns them.
         options: of the augmentation.
 
     Returns:
@@ -52,6 +55,7 @@ def draw(
     pictures.mistakes(paths["mistakes"], test, scores)
     pictures.disagreements(paths["disagreements"], test, scores)
     pictures.label_errors(paths["label_errors"], splits, suspects)
+    pictures.outliers(paths["outliers"], splits, outliers)
     rows = pictures.to_explain(test, scores)
     heat = {
         name: grad_cam(model, test.images[rows], scores[name][rows].argmax(axis=1))

@@ -67,6 +67,12 @@ PICTURES = {
         "One picture on its way through every convolution and pooling layer.",
         "Activations of each convolution and pooling layer of the baseline for one picture.",
     ),
+    "outliers": (
+        "Outliers",
+        "Pictures that look like few others of the set, the least alike first: a drawing, a "
+        "building, a person among the dogs.",
+        "Pictures that look like few others, each with its split, label and path.",
+    ),
     "label_errors": (
         "Likely wrong labels",
         "Pictures whose label a cross-fitted model contradicts with confidence.",
@@ -292,6 +298,9 @@ def figure_rows(details: dict[str, Any]) -> list[tuple[str, list[Row]]]:
     if len(details["classes"]) > 2:
         macro = [row(name, "macro", key) for key, name in measures.items()]
         groups.append(("Mean over the classes", macro))
+    if len(details["classes"]) > MOST_CLASSES_SHOWN:
+        recalls = [row(label, "classes", label, "recall") for label in details["classes"]]
+        return [*groups, ("Recall of each class", recalls)]
     for label in details["classes"]:
         groups.append((label, [row(name, "classes", label, key) for key, name in measures.items()]))
     return groups

@@ -278,6 +278,25 @@ def label_errors(
     )
 
 
+def outliers(path: Path, splits: Mapping[str, Split], found: Sequence[Mapping[str, Any]]) -> None:
+    """Draw the pictures that look like few others, as `find_outliers` lists them."""
+    tiles = [
+        Tile(
+            splits[one["split"]].images[one["row"]],
+            [Line(f"{one['label']}, {one['split']}"), *_path_lines(one["path"])],
+        )
+        for one in found
+    ]
+    said = f"The {counted(len(found), 'picture')} of all splits that are furthest from their like"
+    save_page(
+        path,
+        "Outliers",
+        [Row(Line(said), tiles)],
+        note="By the distance of their features to those of the ten most similar pictures. Label "
+        "and split; path.",
+    )
+
+
 def _label_and_prediction(test: Split, i: int, table: NDArray[np.float64]) -> list[Line]:
     predicted = int(table[i].argmax())
     return [

@@ -125,7 +125,7 @@ def content(folder, classes=("cats", "dogs"), n=300) -> report.Report:
             "models": models,
             "comparisons": [asdict(one) for one in compare_models(labels, scores)],
             "label_errors": wrong,
-            "outliers": [],
+            "outliers": [{"path": "odd.jpg", "split": "train", "label": "cats", "score": 0.012}],
             "positive": classes[1] if len(classes) == 2 else None,
             "classes": list(classes),
             "images": {"train": 2 * n, "validation": n, "test": n},
@@ -345,6 +345,18 @@ def test_many_classes_have_their_confusion_matrix_as_a_chart(tmp_path):
     labels = [svg.get("aria-label") or "" for svg in page.named("svg")]
     assert sum(label.startswith("Confusion matrix of ") for label in labels) == len(STRENGTHS)
     assert 'class="matrix"' not in page.html
+
+
+def test_many_classes_have_a_row_each_and_not_a_table(tmp_path):
+    given = content(tmp_path, [f"class {n}" for n in range(12)], n=120)
+    (_, rows) = report.figure_rows(given.details)[-1]
+    assert [row.label for row in rows] == given.details["classes"]
+
+
+def test_outliers_are_listed_and_the_positive_class_is_named(two, tmp_path):
+    text = rendered(tmp_path, two).text
+    assert "odd.jpg train cats 0.012" in text
+    assert f"{two.details['positive']} is the positive class" in text
 
 
 def test_a_data_set_without_facts_or_findings_makes_a_page_too(two, tmp_path):

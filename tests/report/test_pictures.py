@@ -139,9 +139,10 @@ def test_all_pictures_are_written_and_twice_the_same(tmp_path):
         suspect = {"split": "test", "row": 3, "path": "x/y.jpg", "label": "one"}
         suspect |= {"suggested": "two", "confidence": 0.97}
         pictures.label_errors(folder / "label_errors.png", {"test": test}, [suspect] * 30)
+        pictures.outliers(folder / "outliers.png", {"test": test}, [suspect] * 3)
         pictures.label_errors(folder / "none.png", {"test": test}, [])
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert len(files) == 8
+    assert len(files) == 9
     for name in files:
         content = (tmp_path / "a" / name).read_bytes()
         assert content == (tmp_path / "b" / name).read_bytes(), name
