@@ -59,6 +59,16 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument("--csv", action="store_true", help="for programs, instead of a table")
     output.add_argument("--json", action="store_true", help="the same")
 
+    command = add("sweep", "sweep", "combinations of parameters on a Ray cluster")
+    command.add_argument("-n", "--name", required=True, help="experiments NAME-1, NAME-2, ...")
+    command.add_argument(
+        "-S", "--set-param", action="append", default=[], help="as dvc exp run: 'seed=range(1,6)'"
+    )
+    command.add_argument("--address", help="ray://HOST:10001 or auto (a cluster on this machine)")
+    command.add_argument("--gpus", type=float, help="of each experiment (1 where there are any)")
+    command.add_argument("--cpus", type=int, help="of each experiment (all of its node)")
+    command.add_argument("--bring", choices=["models"], help="into the cache here as well")
+
     command = add("demo", "demo", "run the pipeline on drawn pictures, in .demo/")
     command.add_argument("--seed", type=int, default=1, help="of the three trainings (1)")
     return top
