@@ -34,11 +34,15 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Run:
-    """An experiment that ended well: parameters by dotted key, metrics by model and name."""
+    """An experiment that ended well: parameters by dotted key, metrics by model and name.
+
+    machine: the class that a sweep ran it on, from its commit's message; empty where not known.
+    """
 
     name: str
     parameters: dict[str, Any]
     metrics: dict[str, dict[str, float]]
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,14 @@ def table(
     changes = f"{names[1]} against {names[0]}: {changes or 'the same parameters'}"
     lines += [*wrap(changes, width=100, subsequent_indent="  "), ""]
 
+    machines = [sorted({run.machine for run in runs if run.machine}) for runs in groups]
+    if all(machines) and machines[0] != machines[1]:
+        kinds = "; ".join(
+            f"{name} on {', '.join(kind)}" for name, kind in zip(names, machines, strict=True)
+        )
+        warning = f"different kinds of machine, which may explain a difference: {kinds}"
+        lines[-1:] = [*wrap(warning, 100, subsequent_indent="  "), ""]
+
     cells = [["", *names, "difference", "95 % interval", "p (Holm)"]]
     for row in rows:
         interval = "–" if row.low is None else f"{row.low:+.4f} to {row.high:+.4f}"
@@ -226,7 +238,14 @@ def _finished(root: Path, commits: int) -> Iterator[Run]:
         measured = data["metrics"].get(METRICS, {}).get("data") if data else None
         if data and measured and _state(experiment) == "success":
             parameters = dict(leaves(data["params"]["params.yaml"]["data"]))
-            yield Run(experiment["name"], parameters, measured)
+            machine = _machine(root, experiment["name"], experiment["revs"][0]["rev"])
+            yield Run(experiment["name"], parameters, measured, machine)
+
+
+def _machine(root: Path, name: str, revision: str) -> str:
+    command = ["git", "log", "-1", "--format=%B", revision]
+    message = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout
+    return message.strip().removeprefix(f"{name}, on ") if f"{name}, on " in message else ""
 
 
 def _state(experiment: dict[str, Any]) -> str:

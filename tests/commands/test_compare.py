@@ -1,6 +1,7 @@
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from scipy.stats import t as student
@@ -249,6 +250,16 @@ def test_an_unknown_metric_is_told_what_there_is():
 def test_one_run_is_singular():
     shown = table(("a", "b"), (group(0.7), group(0.8, 0.9)), compare(group(0.7), group(0.8, 0.9)))
     assert shown.startswith("a: 1 run\nb: 2 runs that differ in seed\n")
+
+
+def test_groups_that_ran_on_different_machines_are_told_so():
+    groups = [[replace(one, machine="a CPU with avx2") for one in group(0.7, 0.8)]]
+    groups.append([replace(one, machine="a CPU with amx_bf16") for one in group(0.7, 0.81)])
+    shown = table(("a", "b"), tuple(groups), compare(*groups))
+    assert "different kinds of machine" in shown
+    assert "a on a CPU with avx2; b on a CPU with amx_bf16" in " ".join(shown.split())
+    same = groups[0], groups[0]
+    assert "different kinds" not in table(("a", "b"), same, compare(*same))
 
 
 def test_differing_parameters():
