@@ -16,8 +16,9 @@ $(VENV)/.ready: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-cluster.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cluster.txt
 	touch $@
 
 setup: $(VENV)/.ready  ## The environment that runs the pipeline, in .venv
@@ -67,3 +68,4 @@ lock:  ## Resolve requirements*.in anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes requirements.in -o requirements.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-gpu.in -o requirements-gpu.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-cluster.in -o requirements-cluster.txt
