@@ -1,7 +1,13 @@
 """The six stages. A wrong parameter is told here, before a stage imports anything heavy."""
 
-from classifier.base.errors import one_line_errors
-from classifier.base.params import load_params
+from classifier.base.errors import UserError, one_line_errors
+from classifier.base.params import load_params, way_back
 
 with one_line_errors():
-    load_params()
+    try:
+        load_params()
+    except UserError as error:
+        # The stage `check` was passed by: DVC was asked for this stage alone, and has deleted what
+        # the stage had made, what git keeps of it too.
+        way = way_back("git checkout params.yaml metrics plots && dvc checkout")
+        raise UserError(f"{error}{way}") from error

@@ -1,6 +1,7 @@
 """What cannot run here of GitHub's workflows: their schema, and the commands of their steps."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,23 @@ def test_a_label_or_a_hand_starts_the_gpu_run():
     gpu = workflow("gpu.yml")
     assert gpu["on"] == {"pull_request": {"types": ["labeled"]}, "workflow_dispatch": None}
     assert "github.event.label.name == 'gpu'" in gpu["jobs"]["reproduce"]["if"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_actions_are_pinned_by_commit_and_leave_no_credentials(name):
+    steps = [step for job in workflow(name)["jobs"].values() for step in job["steps"]]
+    for step in (step for step in steps if "uses" in step):
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"])
+        if "checkout" in step["uses"]:
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_a_failed_gpu_run_is_told_and_kept():
+    steps = workflow("gpu.yml")["jobs"]["reproduce"]["steps"]
+    comment, artifact = steps[-2:]
+    assert "marker in its first line" in comment["with"]["script"]
+    assert comment["if"].startswith("always()")
+    assert artifact["if"] == "always()"
 
 
 def test_the_lock_is_checked_by_ci():
@@ -177,12 +195,18 @@ def test_the_summary_has_metrics_parameters_and_curves(trained, tmp_path):
     runner = trained.clone(tmp_path / "runner")
     runner.change({"finetune": {"dropout": 0.25}})
     write_figures(runner, 0.75)
-    text = step(runner, "Summarise", BASE=branch, REPORT="https://example.org/report")
+    text = step(runner, "Summarise", BASE=branch, RUN="https://example.org/run", STATUS="success")
     assert text == runner.read("summary.md")
     assert f"## Metrics against {branch}\n" in text
     assert "| vgg16.accuracy | 0.5" in " ".join(text.split())
     assert "finetune.dropout" in text
     assert "line [0.5000, 0.7500]" in text
-    assert text.endswith("[The report and all plots](https://example.org/report)\n")
+    assert text.startswith("<!-- classifier-gpu-run -->\nFigures of a GPU")
+    assert text.endswith(
+        "of [the run](https://example.org/run): unpack it over the branch and commit.\n"
+    )
     # By hand, on a branch: against its last commit.
-    assert "## Metrics against the last commit\n" in step(runner, "Summarise", BASE="", REPORT="")
+    assert "## Metrics against the last commit\n" in step(
+        runner, "Summarise", BASE="", RUN="", STATUS="success"
+    )
+    assert "**The run failed" in step(runner, "Summarise", BASE="", RUN="", STATUS="failure")

@@ -1,5 +1,6 @@
 """params.yaml: every hyperparameter, checked whole before any work starts."""
 
+import os
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -220,6 +221,15 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     if not path.exists():
         raise UserError(f"{path} is missing: run this from the project's top folder")
     return load(path, Params)
+
+
+def way_back(command: str) -> str:
+    """End an error about params.yaml: what undoes `dvc exp run -S`, which leaves its value there.
+
+    Returns:
+        Nothing in a copy of the checkout, as of --temp and the queue, and outside DVC.
+    """
+    return f"; to undo it: {command}" if os.environ.get("DVC_ROOT") == str(Path.cwd()) else ""
 
 
 def leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,14 +9,18 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from classifier.base.params import load_params
+from classifier.base.errors import UserError
+from classifier.base.params import load_params, way_back
 from classifier.sources.hashable import check_hashable
 from classifier.sources.weights import check_own
 
 
 def run(options: Namespace) -> None:
     """Check the parameters and what they name."""
-    params = load_params()
+    try:
+        params = load_params()
+    except UserError as error:
+        raise UserError(f"{error}{way_back('git checkout params.yaml')}") from error
     check_own(params.finetune.weights, Path("data/raw/dataset.json"))
     check_hashable(Path(params.data.source))
     for note in notes(Path(params.data.source)):
