@@ -23,6 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 WIDTH, HEIGHT = 356, 242  # of the plot; the page shows them about pixel for pixel
 # Fixed, so that no font of the machine moves anything.
 PADDING = {"left": 52, "right": 12, "top": 12, "bottom": 46}
+EXTENTS = {axis: {"minExtent": n, "maxExtent": n} for axis, n in (("axisX", 26), ("axisY", 36))}
 CONFIG = {
     "background": None,
     "view": {"stroke": None},
@@ -35,8 +36,6 @@ CONFIG = {
         "titleFontWeight": 400,
         "tickCount": 5,
     },
-    "axisY": {"minExtent": 36, "maxExtent": 36},
-    "axisX": {"minExtent": 26, "maxExtent": 26},
 }
 
 Rows = Sequence[Mapping[str, Any]]
@@ -173,6 +172,7 @@ def _svg(
     if fixed:
         spec |= {"width": WIDTH, "height": HEIGHT, "padding": PADDING}
         spec |= {"autosize": {"type": "none"}}
+        spec["config"] |= EXTENTS
     drawn = vl_convert.vegalite_to_svg(spec, vl_version="6.4")
     # Vega counts what has an identifier through all that a process draws.
     drawn = re.sub(r"\b(clip|gradient_)\d+", rf"\1-{name}-{number}", drawn)
