@@ -228,6 +228,8 @@ def test_16_bit_grey_is_scaled_by_the_range_of_the_whole_set(project, setting, b
     for path, data in content.items():
         shown = decode(data, 78, "squash", 10**6, (black, white))
         np.testing.assert_array_equal(pixels[path], shown.pixels)
+    means = [shown.mean() for shown in pixels.values()]
+    assert report["brightness"]["mean"] == pytest.approx(np.mean(means), abs=0.5)
     assert pixels["1/03.png"].max() == min(255, round(255 * (brightest - black) / (white - black)))
 
 
