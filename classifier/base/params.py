@@ -226,10 +226,17 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 def way_back(command: str) -> str:
     """End an error about params.yaml: what undoes `dvc exp run -S`, which leaves its value there.
 
+    The file goes first: DVC puts the old one in place and writes the new value within one second,
+    and git, which looks at seconds and size, takes a file of the same size for the old one.
+
     Returns:
         Nothing in a copy of the checkout, as of --temp and the queue, and outside DVC.
     """
-    return f"; to undo it: {command}" if os.environ.get("DVC_ROOT") == str(Path.cwd()) else ""
+    return (
+        f"; to undo it: rm params.yaml && {command}"
+        if os.environ.get("DVC_ROOT") == str(Path.cwd())
+        else ""
+    )
 
 
 def leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
