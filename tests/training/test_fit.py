@@ -384,6 +384,22 @@ def test_the_order_of_batches_is_that_of_the_seed(monkeypatch):
     assert drawn[-len(expected) :] == expected
 
 
+@pytest.mark.usefixtures("small_network")
+def test_validation_pictures_are_neither_augmented_nor_shuffled(monkeypatch, tmp_path):
+    made_splits(tmp_path, SIZE)
+    seen = []
+
+    def watched(model, train, validation, *rest):
+        seen.extend(validation[position] for position in range(len(validation)))
+        return fit(model, train, validation, *rest)
+
+    monkeypatch.setattr(from_scratch, "fit", watched)
+    stage_trained()
+    split = read_split("validation")
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in seen]), split.images)
+    np.testing.assert_array_equal(np.concatenate([labels for _, labels in seen]), split.labels)
+
+
 def test_balanced_classes_count_alike():
     weights = fitting._class_weights(np.array([0, 0, 0, 1, 2, 2]), "balanced")
     assert weights == pytest.approx({0: 6 / 9, 1: 2, 2: 1})
