@@ -35,7 +35,7 @@ try: setup  ## Train on your own pictures: make try DATA=folder
 	$(BIN)/python -m classifier train "$(DATA)"
 
 test: setup-dev  ## The tests: five minutes on two cores with AVX-512, eight without
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=20
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 test-long: setup-dev  ## What takes minutes: long fuzzing, simulations, a larger run twice
 	$(BIN)/python -m pytest -m long --durations=0

@@ -16,16 +16,11 @@ import pytest
 from tests.projects import Project, ended_with_all, new_project
 
 # The files whose tests take longest begin first, so that no worker is left alone with one of them.
-LONGEST = ("test_pipeline.py", "test_experiments.py", "test_reruns.py", "test_finetune.py")
+LONGEST = ("test_pipeline.py", "test_experiments.py", "test_own_pictures.py", "test_reruns.py")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files, and keep each in one worker, so that its fixtures are made once."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else 99)
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from tests.projects import Project, new_project, pretend
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("artifacts")]
+pytestmark = pytest.mark.slow
 MODEL = "data/models/vgg16.keras"
 CONTENT = f"stands for {MODEL}"
 

@@ -5,16 +5,13 @@ killed and interrupted. What asks something of DVC alone is in test_reruns.py an
 test_experiments.py.
 """
 
-import csv
 import hashlib
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +21,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from classifier.base.files import write_json
-from classifier.base.params import load_params
 from classifier.sources.sample import CLASSES, pictures
-from tests.http_server import Answer, serving
 from tests.projects import (
     CATALOGUE,
     ROOT,
@@ -49,7 +43,6 @@ from tests.projects import (
 from tests.test_wiring import CHANGE_NOTHING, code_of, holds
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
-A, B = CLASSES
 PATIENCE = 1200  # seconds that a test waits for something to happen
 # Of computing, which other programs on the machine do not lengthen much; the benchmark has the time
 # that passes.
@@ -96,10 +89,6 @@ def watched(tmp_path_factory) -> Iterator[Watched]:
         yield Watched(project, output, folder / "records", before, after)
 
 
-watching = pytest.mark.xdist_group("watched")
-
-
-@watching
 def test_repro_runs_the_six_stages(watched):
     assert sorted(ran(watched.output)) == sorted(STAGES)
     figures = json.loads(watched.project.read("metrics/evaluate.json"))
@@ -108,7 +97,6 @@ def test_repro_runs_the_six_stages(watched):
         assert 0 <= one["accuracy_low"] <= one["accuracy"] <= one["accuracy_high"] <= 1
 
 
-@watching
 def test_a_second_repro_does_nothing_and_status_is_clean(watched):
     before = seconds_of_children()
     output = watched.project.run("dvc", "repro")
@@ -119,7 +107,6 @@ def test_a_second_repro_does_nothing_and_status_is_clean(watched):
     assert watched.project.run("git", "status", "--porcelain") == ""
 
 
-@watching
 def test_the_stages_write_what_dvc_yaml_says_and_nothing_else(watched):
     made = {path for path in watched.after - watched.before if "__pycache__" not in path}
     made = {path for path in made if path.split("/")[0] not in (".git", ".dvc", ".cache")}
@@ -135,7 +122,6 @@ def is_code(path: str) -> bool:
     return path.startswith(("classifier/", "stages/", "tests/"))
 
 
-@watching
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_the_files_among_its_deps_and_no_others(watched, stage):
     opened = {path for path in recorded(watched.records, stage, "opened") if not is_code(path)}
@@ -151,14 +137,12 @@ def test_a_stage_reads_the_files_among_its_deps_and_no_others(watched, stage):
     assert opened - own - passing == declared - unread.get(stage, set())
 
 
-@watching
 @pytest.mark.parametrize("stage", ["download", "split"])
 def test_stages_that_do_not_train_import_no_tensorflow(watched, stage):
     imported = recorded(watched.records, stage, "module")
     assert not imported & {"tensorflow", "keras", "torch", "jax"}
 
 
-@watching
 @pytest.mark.parametrize("stage", STAGES)
 def test_params_yaml_is_read_once_and_before_anything_heavy(watched, stage):
     lines = (watched.records / f"{stage}.tsv").read_text(encoding="utf-8").splitlines()
@@ -210,7 +194,6 @@ def gathered(records: list[Path], stage: str, kind: str) -> set[str]:
     return set().union(*(recorded(folder, stage, kind) for folder in folders))
 
 
-@watching
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_all_code_that_it_imported_and_that_can_change_a_result(
     all_records, stage
@@ -231,7 +214,6 @@ def test_a_stage_depends_on_all_code_that_it_imported_and_that_can_change_a_resu
     assert not {dep for dep in declared if not any(holds(dep, one) for one in ours)}
 
 
-@watching
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_params_of_a_stage_are_those_that_it_reads(all_records, stage):
     assert gathered(all_records, stage, "read") == set(parameters(ROOT, stage))
@@ -289,7 +271,6 @@ def nothing_is_left_of(project: Project, stage: str) -> None:
     assert stage in project.dvc("status")
 
 
-@watching
 def test_a_clone_whose_training_was_killed_and_interrupted_ends_with_the_same_bytes(
     watched, tmp_path
 ):
@@ -326,162 +307,3 @@ def test_exp_run_in_a_copy_runs_that_copys_code(project):
     assert ran(output) == ["download"]
     copy = next(line for line in output.splitlines() if line.startswith("collected by"))
     assert ".dvc/tmp/exps" in copy
-
-
-# A user's own pictures.
-
-
-def listed(project: Project, split: str) -> dict[str, str]:
-    """Path and SHA-256 of a split's pictures."""
-    rows = csv.DictReader(project.read(f"data/splits/{split}.csv").splitlines())
-    return {row["path"]: row["sha256"] for row in rows}
-
-
-def all_listed(project: Project) -> dict[str, str]:
-    return listed(project, "train") | listed(project, "validation") | listed(project, "test")
-
-
-def write_folder(files: dict[str, bytes], at: Path) -> None:
-    shutil.rmtree(at, ignore_errors=True)
-    for name, content in files.items():
-        (at / name).parent.mkdir(parents=True, exist_ok=True)
-        (at / name).write_bytes(content)
-
-
-def write_zip(files: dict[str, bytes], at: Path) -> None:
-    with zipfile.ZipFile(at, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-
-
-@pytest.mark.parametrize(
-    ("source", "write"), [("pictures", write_folder), ("pictures.zip", write_zip)]
-)
-def test_a_users_pictures_change_the_split_when_they_change(project, source, write):
-    drawn = dict(pictures(per_class=23, size=64, seed=0))
-    files = {path: data for path, data in drawn.items() if int(path[-8:-4]) <= 20}
-    at = project.root / source
-    write(files, at)
-    with (project.root / ".git/info/exclude").open("a", encoding="utf-8") as file:
-        file.write(f"/{source}\n")
-    project.change({"data": {"source": source}})
-
-    assert ran(project.dvc("repro", "split")) == ["download", "split"]
-    first = all_listed(project)
-    assert first.keys() == files.keys()
-    assert first[f"{A}/0001.jpg"] == hashlib.sha256(files[f"{A}/0001.jpg"]).hexdigest()
-    assert ran(project.dvc("repro", "split")) == []
-
-    added = files | {f"{A}/0021.jpg": drawn[f"{A}/0021.jpg"]}
-    removed = {path: data for path, data in added.items() if path != f"{B}/0003.jpg"}
-    if at.is_dir():  # of an archive DVC sees the bytes alone: one change is like another
-        for state in (added, removed):
-            write(state, at)
-            assert ran(project.dvc("repro", "split")) == ["download", "split"]
-            assert all_listed(project).keys() == state.keys()
-
-    replaced = removed | {f"{A}/0001.jpg": drawn[f"{A}/0022.jpg"], f"{B}/0004.jpg": b"no picture"}
-    write(replaced, at)
-    assert ran(project.dvc("repro", "split")) == ["download", "split"]
-    now = all_listed(project)
-    assert now[f"{A}/0001.jpg"] == hashlib.sha256(drawn[f"{A}/0022.jpg"]).hexdigest()
-    assert now.keys() == replaced.keys() - {f"{B}/0004.jpg"}
-    rejected = list(csv.DictReader(project.read("data/splits/rejected.csv").splitlines()))
-    assert [row["path"] for row in rejected] == [f"{B}/0004.jpg"]
-    assert rejected[0]["reason"]
-    assert f"{B}/0004.jpg" not in project.read("data/splits/train.csv")
-
-    # Back to where it was. An archive packed anew has other bytes, but its pictures are the same:
-    # DVC knows their split.
-    write(files, at)
-    assert ran(project.dvc("repro", "split")) == ([] if at.is_dir() else ["download"])
-    assert all_listed(project) == first
-
-
-# Downloads.
-
-
-def archive() -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as opened:
-        for name, data in pictures(per_class=20, size=64, seed=0):
-            opened.writestr(f"top/{name}", data)
-    return content.getvalue()
-
-
-def catalogue(project: Project, url: str, content: bytes) -> None:
-    entry = {
-        "name": "remote",
-        "description": "Pictures on a server.",
-        "file": {
-            "name": "pictures.zip",
-            "urls": [url],
-            "bytes": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        },
-        "terms": "None.",
-        "citation": "None.",
-    }
-    # JSON is YAML.
-    write_json(project.root / "data/catalog/remote.yaml", entry)
-    project.change({"data": {"source": "data/catalog/remote.yaml"}})
-
-
-@pytest.mark.parametrize("how", ["catalogue", "mirror"])
-def test_a_data_set_comes_over_http(project, how):
-    content = archive()
-    with serving() as server:
-        server.answers["/pictures.zip"] = [Answer(content)]
-        # Nobody listens at port 9.
-        home = server.url if how == "catalogue" else "http://127.0.0.1:9"
-        catalogue(project, f"{home}/pictures.zip", content)
-        variables = {} if how == "catalogue" else {"DATA_MIRROR": server.url}
-        output = project.dvc("repro", "split", variables=variables)
-        assert server.requests
-    assert ran(output) == ["download", "split"]
-    assert len(all_listed(project)) == 40
-    recorded_file = json.loads(project.read("data/raw/dataset.json"))["file"]
-    assert recorded_file["sha256"] == hashlib.sha256(content).hexdigest()
-    assert ran(project.dvc("repro", "split")) == []
-    assert server.url not in project.read("dvc.lock")
-
-
-def errors_in(output: str) -> list[str]:
-    return [line for line in output.splitlines() if line.startswith("error: ")]
-
-
-def test_without_a_network_the_ways_on_are_named_and_nothing_is_left(project):
-    catalogue(project, "http://127.0.0.1:9/pictures.zip", b"content")
-    output = project.dvc("repro", fails=True)
-    (line,) = errors_in(output)
-    for word in ("http://127.0.0.1:9/pictures.zip", "DATA_MIRROR", "data.source", "sample"):
-        assert word in line
-    assert "Traceback" not in output
-    for stage in STAGES:
-        assert files_made(project.root, stage) == {}
-    assert not (project.root / "dvc.lock").exists()
-    assert "download" in project.dvc("status")
-
-    # One of the three ways.
-    project.change({"data": {"source": CATALOGUE}})
-    assert ran(project.dvc("repro", "download")) == ["download"]
-
-
-def test_a_stage_that_fails_leaves_the_results_of_none(project):
-    assert ran(project.dvc("repro", "split")) == ["download", "split"]
-    project.change({"split": {"method": "numbered"}})  # the pictures have no numbers from 1000 on
-    output = project.dvc("repro", "split", fails=True)
-    (line,) = errors_in(output)
-    assert "validation" in line
-    assert "Traceback" not in output
-    arrays = [path for path in outputs(project.root, "split") if path.endswith(".npy")]
-    assert not any((project.root / path).exists() for path in arrays)
-    assert "split" in project.dvc("status")
-    # What was rejected may be the reason of the failure, so this list stays; no stage reads it.
-    assert files_in(project.root / "data/splits") <= {".gitignore", "rejected.csv"}
-    assert not any("rejected.csv" in path for stage in STAGES for path in dependencies(stage))
-
-
-def test_the_parameters_of_these_tests_are_allowed(project):
-    params = load_params(project.root / "params.yaml")
-    assert params.data.source == CATALOGUE
