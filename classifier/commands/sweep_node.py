@@ -260,7 +260,7 @@ def files(place: Workplace, *, models: bool) -> bytes:
     wanted = ("data/evaluation/", "plots/", *(["data/models/"] if models else []))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for out in (out for stage in lock["stages"].values() for out in stage["outs"]):
+        for out in (out for stage in lock["stages"].values() for out in stage.get("outs", [])):
             name = f"files/md5/{out['md5'][:2]}/{out['md5'][2:]}"
             file = place.folder.parent / "dvc" / name
             if out["path"].startswith(wanted) and file.is_file():  # text is in git instead
