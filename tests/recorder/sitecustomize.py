@@ -76,7 +76,7 @@ class Recorder(MetaPathFinder):
         load, plain = module.load_params, module.Section.__getattribute__
 
         def load_params(*arguments: Any) -> Any:
-            self.sections.clear()  # what was loaded before is gone, and its identities are used again
+            self.sections.clear()  # of what is gone: identities are used again
             params = load(*arguments)  # checking asks for values too: it does not count
             self.place(params, "")
             return params
