@@ -68,6 +68,7 @@ def experiment_files(project, name) -> dict[str, str]:
     return {path: sha for _, _, sha, path in rows if path.startswith(("metrics", "plots", "dvc.l"))}
 
 
+@pytest.mark.long  # a minute: nodes start, and each experiment is a dozen runs of DVC
 def test_four_experiments_on_two_nodes_are_those_of_a_sequence(project, cluster, tmp_path):
     project.dvc("repro", "split")
     project.commit()
@@ -76,6 +77,10 @@ def test_four_experiments_on_two_nodes_are_those_of_a_sequence(project, cluster,
     for name in names:
         assert f"{name}: ended" in said
     assert set(re.findall(r"starting on \S+ place (\d)", said)) == {"0", "1"}
+
+    assert "starting" not in sweep(project, cluster, "-n", "a", "-S", "seed=range(1,5)")
+    wrong = sweep(project, cluster, "-n", "a", "-S", "seed=range(2,5)", fails=True)
+    assert "a-1 exists with other parameters" in wrong
 
     (tmp_path / "sequence").mkdir()
     sequence = project.clone(tmp_path / "sequence")
@@ -90,11 +95,8 @@ def test_four_experiments_on_two_nodes_are_those_of_a_sequence(project, cluster,
     assert "a-3" in project.dvc("exp", "list")
     assert "on a CPU" in project.run("git", "log", "-1", "--format=%B", "--all", "--grep=a-3, on")
 
-    assert "starting" not in sweep(project, cluster, "-n", "a", "-S", "seed=range(1,5)")
-    wrong = sweep(project, cluster, "-n", "a", "-S", "seed=range(2,5)", fails=True)
-    assert "a-1 exists with other parameters" in wrong
 
-
+@pytest.mark.long  # a minute: nodes start, and each experiment is a dozen runs of DVC
 def test_what_is_shared_comes_from_the_remote_and_results_go_there(project, cluster, tmp_path):
     remote = tmp_path / "remote"
     project.dvc("remote", "add", "-d", "storage", str(remote))
@@ -112,6 +114,7 @@ def test_what_is_shared_comes_from_the_remote_and_results_go_there(project, clus
     assert project.dvc("status").strip().endswith("up to date.")
 
 
+@pytest.mark.long  # a minute: nodes start, and each experiment is a dozen runs of DVC
 def test_an_experiment_whose_node_dies_runs_on_another(project, cluster):
     running = start(project, cluster, "-n", "a", "-S", "seed=range(1,3)")
     said = until(running, r"a-\d: starting on \S+ place 1")
@@ -123,6 +126,7 @@ def test_an_experiment_whose_node_dies_runs_on_another(project, cluster):
     assert sorted(name for name in listed if name.startswith("a-")) == ["a-1", "a-2"]
 
 
+@pytest.mark.long  # a minute: nodes start, and each experiment is a dozen runs of DVC
 def test_ctrl_c_keeps_what_has_ended_and_the_next_call_runs_the_rest(project, cluster):
     running = start(project, cluster, "-n", "a", "-S", "seed=range(1,6)")
     said = until(running, r"a-\d: ended")
@@ -159,6 +163,7 @@ def until(running, pattern) -> str:
 # What is told before anything is sent, and what fails for its own fault
 
 
+@pytest.mark.long  # a minute: nodes start, and each experiment is a dozen runs of DVC
 def test_an_experiments_own_failure_is_a_line_and_is_not_repeated(project, cluster):
     puppet = project.root / "puppet.py"
     puppet.write_text("raise SystemExit('error: this stage cannot work')\n")
