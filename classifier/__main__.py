@@ -59,6 +59,13 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument("--csv", action="store_true", help="for programs, instead of a table")
     output.add_argument("--json", action="store_true", help="the same")
 
+    command = add("augment", "augment", "what augmentation makes of pictures")
+    command.add_argument(
+        "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, folder or archive"
+    )
+    command.add_argument("--count", type=int, default=10, help="copies of each picture (10)")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the copies")
+
     command = add("sweep", "sweep", "combinations of parameters on a Ray cluster")
     command.add_argument("-n", "--name", required=True, help="experiments NAME-1, NAME-2, ...")
     command.add_argument(

@@ -1,6 +1,6 @@
 """The pictures a person looks at: which images are shown, with which words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,13 @@ COLUMNS = 6
 MISTAKES = 12  # of each model
 CLASSES_SHOWN = 20  # of the samples
 CHANNELS = 12  # of each layer's activations
+COPIES = 2 * COLUMNS - 1  # of an augmented picture: two lines of tiles with the picture itself
+
+BEYOND_BORDERS = {
+    "reflect": "borders mirrored",
+    "nearest": "border pixels repeated",
+    "constant": "black beyond the borders",
+}
 
 Scores = Mapping[str, NDArray[np.float64]]
 
@@ -54,19 +61,43 @@ def samples(path: Path, split: Split, seed: int = 0) -> None:
 def augmentation(path: Path, split: Split, options: Augmentation, seed: int = 0) -> None:
     """Draw one picture of each of the first two classes, and what augmentation makes of it."""
     rng = np.random.default_rng(seed)
-    rows = []
+    shown = []
     for number, name in enumerate(split.classes[:2]):
         i = int(rng.choice(np.flatnonzero(split.labels == number)))
         image = np.asarray(split.images[i])
-        copies = augment(np.repeat(image[np.newaxis], 2 * COLUMNS - 1, axis=0), options, rng)
+        shown.append((f"{name} · {split.paths[i]}", image, copies(image, COPIES, options, rng)))
+    augmented(path, shown, options)
+
+
+def copies(
+    image: NDArray[np.uint8], count: int, options: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Augment one picture, uint8 [size, size, 3], `count` times: uint8 [count, size, size, 3]."""
+    return augment(np.repeat(image[np.newaxis], count, axis=0), options, rng)
+
+
+def augmented(
+    path: Path,
+    shown: Iterable[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]],
+    options: Augmentation,
+) -> None:
+    """Draw pictures, each before its augmented copies.
+
+    Args:
+        path: of the picture to write.
+        shown: name, picture, uint8 [size, size, 3], and copies, uint8 [n, size, size, 3].
+        options: what the copies were made with.
+    """
+    rows = []
+    for heading, image, made in shown:
         tiles = [Tile(image, [Line("as it is", MUTED)], frame=INK)]
-        tiles += [Tile(copy, [Line(f"augmented {k}", MUTED)]) for k, copy in enumerate(copies, 1)]
-        rows.append(Row(Line(f"{name} · {split.paths[i]}"), tiles))
+        tiles += [Tile(copy, [Line(f"augmented {k}", MUTED)]) for k, copy in enumerate(made, 1)]
+        rows.append(Row(Line(heading), tiles))
     save_page(
         path,
         "What augmentation makes of a picture",
         rows,
-        note=f"Drawn anew for every epoch: {options.in_words()}; borders mirrored.",
+        note=f"Drawn anew for every epoch: {options.in_words()}; {BEYOND_BORDERS[options.fill]}.",
     )
 
 
