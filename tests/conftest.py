@@ -44,4 +44,5 @@ def committed(puppet) -> Iterator[Project]:
     """The puppets' project, as it was committed before and after a test."""
     yield puppet
     puppet.run("git", "checkout", "--quiet", "--force", ".")
+    puppet.run("git", "clean", "--quiet", "--force", "-d")
     puppet.dvc("checkout", "--quiet")

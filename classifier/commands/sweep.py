@@ -6,6 +6,7 @@ run. No node needs a shared file system, a git server, or this checkout.
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 import tarfile
@@ -30,6 +31,7 @@ from classifier.commands.sweep_node import Experiment, Outcome, Slot, Sweep
 TRIES = 3  # of an experiment whose node or worker was lost
 POLL = 1.0  # seconds
 NO_NODE = 60.0  # seconds without any node before the sweep gives up
+CONNECT = 5.0  # seconds for an address to accept a connection
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
     from dvc.exceptions import DvcException
     from dvc.utils.cli_parse import to_path_overrides
     from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+    from hydra.errors import HydraException
 
     try:
         found = get_hydra_sweeps(to_path_overrides(overrides))
@@ -116,7 +119,7 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
                 copy.write_bytes(Path("params.yaml").read_bytes())
                 apply_overrides(copy, list(combination))
                 load_params(copy)
-    except DvcException as error:
+    except (DvcException, HydraException) as error:
         reason = error.__cause__ or error
         raise UserError(f"-S {' '.join(overrides)}: {' '.join(str(reason).split())}") from error
     except UserError as error:
@@ -161,6 +164,8 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         import ray
     except ModuleNotFoundError as error:
         raise UserError("Ray is missing: pip install -r requirements-cluster.txt") from error
+    if cluster.address and cluster.address != "auto":
+        reach(cluster.address)
     try:
         ray.init(
             address=cluster.address or "local",
@@ -176,6 +181,21 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def reach(address: str) -> None:
+    """Ask within seconds whether somebody listens, as Ray itself waits for minutes, or for ever.
+
+    Raises:
+        UserError: nobody does, or it is no address.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"--address {address}: allowed are ray://HOST:10001, HOST:6379 and auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UserError(f"no Ray cluster answers at {address}: {error}") from error
 
 
 def slots(ray: Any, cluster: Cluster) -> list[Slot]:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,15 @@ import pytest
 
 from classifier.base.errors import UserError
 from classifier.commands import sweep_node
-from classifier.commands.sweep import Cluster, Progress, clean_commit, expand, schedule, slots
+from classifier.commands.sweep import (
+    Cluster,
+    Progress,
+    clean_commit,
+    expand,
+    reach,
+    schedule,
+    slots,
+)
 from classifier.commands.sweep_node import Experiment, Outcome, Slot, Sweep, work
 from tests.projects import Project, new_project
 
@@ -207,9 +216,30 @@ def test_a_dirty_tree_is_refused_naming_the_files(project, monkeypatch):
         clean_commit()
 
 
-def test_an_address_where_nobody_answers_is_a_line(project):
-    said = project.run(*COMMAND, "-n", "a", "-S", "seed=2", "--address", "127.0.0.1:1", fails=True)
-    assert said.splitlines()[-1].startswith("error: no Ray cluster answers at 127.0.0.1:1")
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nobody_answers_is_a_line(project, scheme):
+    with socket.socket() as taken:  # a port that is free as long as nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+        said = project.run(*COMMAND, "-n", "a", "-S", "seed=2", "--address", address, fails=True)
+    assert said.splitlines()[-1].startswith(f"error: no Ray cluster answers at {address}: ")
+
+
+def test_an_address_that_drops_what_is_sent_is_a_line(monkeypatch):
+    def silent(address, timeout):
+        assert address == ("::1", 6379)
+        assert timeout <= 10
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("socket.create_connection", silent)
+    with pytest.raises(UserError, match=r"no Ray cluster answers at \[::1\]:6379: timed out"):
+        reach("[::1]:6379")
+
+
+@pytest.mark.parametrize("address", ["host", "ray://host", "host:port", ":6379", "127.0.0.1:99999"])
+def test_what_is_no_address_is_a_line(address):
+    with pytest.raises(UserError, match=address):
+        reach(address)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root mounts a small disk")
