@@ -503,9 +503,9 @@ def test_a_model_trained_in_bfloat16_is_saved_in_float32(tmp_path):
 
 
 def test_a_registered_network_trains_whatever_layers_it_is_made_of(tmp_path, monkeypatch):
-    """As one without the registry's blocks, with a softmax output for its two classes."""
+    """As one with a softmax output for its two classes."""
 
-    def build(image_size, classes, dropout, block):
+    def build(image_size, classes, dropout):
         images = keras.Input((image_size, image_size, 3), dtype="uint8")
         scaled = keras.layers.Rescaling(1 / 255)(images)
         pooled = keras.layers.GlobalAveragePooling2D()(scaled)
