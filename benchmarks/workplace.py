@@ -99,7 +99,7 @@ class Workplace:
             shutil.copytree("data/weights", self.project / "data/weights")
         else:
             seconds_of([sys.executable, "-m", "stages.download"], self.project)
-        found = sorted((self.project / "data/weights").glob("vgg16.*"))
+        found = sorted((self.project / "data/weights/vgg16").glob("*.h5"))
         self.weights = str(found[0].relative_to(self.project)) if found else None
 
     def split(self) -> float:

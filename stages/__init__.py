@@ -1,4 +1,4 @@
-"""The six stages. A wrong parameter is told here, before a stage imports anything heavy."""
+"""The stages. A wrong parameter is told here, before a stage imports anything heavy."""
 
 from classifier.base.errors import UserError, one_line_errors
 from classifier.base.params import load_params, way_back

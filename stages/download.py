@@ -31,7 +31,7 @@ def main() -> None:
         collect(source, RAW, limits(params), facts, params.data.classes)
 
 
-def download_dataset(catalogue: Path, params: Params, weights: dict[str, Any] | None) -> None:
+def download_dataset(catalogue: Path, params: Params, weights: dict[str, Any]) -> None:
     """Fetch or draw what a catalogue file describes; `weights` are recorded beside it."""
     entry = load_dataset(catalogue)
     facts: dict[str, Any] = {
@@ -67,40 +67,56 @@ def file_facts(file: RemoteFile, fetched: Fetched) -> dict[str, Any]:
     }
 
 
-def download_weights(params: Params) -> dict[str, Any] | None:
-    """Put the weights that finetune.weights names where finetune_vgg16 looks for them.
+def download_weights(params: Params) -> dict[str, dict[str, Any]]:
+    """Put each backbone's weights where its stage looks for them.
 
     Returns:
-        What is to be recorded of their file; None where finetune.weights is none.
+        What is to be recorded of its file, by backbone; those whose weights are `none` have none.
     """
-    path, facts = weights_file(params)
-    # Keras tells its two formats of weights files apart by their names.
-    name = "vgg16.weights.h5" if path and path.name.endswith(".weights.h5") else "vgg16.h5"
-    WEIGHTS.mkdir(parents=True, exist_ok=True)
-    if path:
-        with whole(WEIGHTS / name) as beside:
-            shutil.copyfile(path, beside)
-    for other in WEIGHTS.iterdir():
-        if not path or other.name != name:
-            other.unlink()
-    return facts
+    vgg16 = "imagenet" if params.finetune.head == "dense" else "imagenet_classifier"
+    wanted = {
+        "vgg16": ("finetune.weights", params.finetune.weights, vgg16),
+        "mobilenet": ("mobilenet.weights", params.mobilenet.weights, "mobilenet"),
+    }
+    recorded = {}
+    for backbone, (key, weights, in_catalogue) in wanted.items():
+        path, facts = weights_file(key, weights, in_catalogue)
+        # Keras tells its two formats of weights files apart by their names.
+        suffix = ".weights.h5" if path and path.name.endswith(".weights.h5") else ".h5"
+        target = WEIGHTS / backbone / f"{backbone}{suffix}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path:
+            with whole(target) as beside:
+                shutil.copyfile(path, beside)
+        for other in target.parent.iterdir():
+            if not path or other != target:
+                other.unlink()
+        if facts:
+            recorded[backbone] = facts
+    return recorded
 
 
-def weights_file(params: Params) -> tuple[Path | None, dict[str, Any] | None]:
-    """The file that finetune.weights names, downloaded where that is a catalogue's name."""
-    weights = params.finetune.weights
+def weights_file(
+    key: str, weights: str, in_catalogue: str
+) -> tuple[Path | None, dict[str, Any] | None]:
+    """The file that a key of params.yaml names, and what is to be recorded of it.
+
+    Args:
+        key: such as finetune.weights, for the messages.
+        weights: its value.
+        in_catalogue: the entry that is downloaded where the value is imagenet.
+    """
     if weights == "none":
         return None, None
     if weights != "imagenet":
         own = find_own(weights)
         if own is None:
-            raise UserError(f"finetune.weights is {weights!r}, allowed: imagenet, none or a file")
+            raise UserError(f"{key} is {weights!r}, allowed: imagenet, none or a file")
         return own, own_facts(weights, own)
-    name = "imagenet" if params.finetune.head == "dense" else "imagenet_classifier"
-    entry = load_weights(WEIGHTS_CATALOGUE, name)
+    entry = load_weights(WEIGHTS_CATALOGUE, in_catalogue)
     ways_on = (
         f"set DATA_MIRROR to a folder or URL that holds {entry.file.name}, "
-        "finetune.weights to the path of a weights file, or finetune.weights: none"
+        f"{key} to the path of a weights file, or {key}: none"
     )
     mirror = os.environ.get("DATA_MIRROR")
     fetched = fetch(entry.file, cache_folder("downloads"), mirror, ways_on=ways_on)

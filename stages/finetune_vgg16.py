@@ -11,13 +11,13 @@ from classifier.transfer.vgg16 import VGG16
 def main() -> None:
     params = load_params()
     section, class_weight = params.finetune, params.train.class_weight
+    options = {"dense_units": section.dense_units, "dropout": section.dropout}
     finetune(
         "vgg16",
         VGG16,
         head=section.head,
+        options=options if section.head == "dense" else {},
         weights=section.weights,
-        dense_units=section.dense_units,
-        dropout=section.dropout,
         head_recipe=Recipe(
             section.optimizer, section.head_learning_rate, section.head_epochs, class_weight
         ),

@@ -32,6 +32,7 @@ STAGES = (
     "train_baseline",
     "train_augmented",
     "finetune_vgg16",
+    "finetune_mobilenet",
     "evaluate",
 )
 CATALOGUE = "data/catalog/tiny.yaml"
@@ -63,6 +64,7 @@ TINY: dict[str, Any] = {
         "head_epochs": 1,
         "epochs": 1,
     },
+    "mobilenet": {"weights": "none", "batch_size": 8, "head_epochs": 1, "epochs": 1},
 }
 
 

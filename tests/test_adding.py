@@ -63,8 +63,7 @@ def test_a_backbone_is_a_file(place, capsys):
     backbone = importlib.import_module("classifier.transfer.vgg19").VGG19
     made_splits(place, 32, train=8, validation=4)
     options = {
-        "dense_units": 4,
-        "dropout": 0.5,
+        "options": {"dense_units": 4, "dropout": 0.5},
         "head_recipe": Recipe("sgd", 1e-9, 1),
         "block_recipe": Recipe("sgd", 1e-3, 1),
         "batch_size": 4,
@@ -76,13 +75,13 @@ def test_a_backbone_is_a_file(place, capsys):
     }
     with pytest.raises(UserError, match=r"^finetune.head is classifier, VGG19 has dense$"):
         finetune("vgg19", backbone, head="classifier", weights="none", **options)
-    with pytest.raises(UserError, match=r"^data/weights/vgg19.h5, .* VGG19's weights without"):
-        finetune("vgg19", backbone, head="dense", weights="imagenet_vgg19", **options)
+    with pytest.raises(UserError, match=r"^data/weights/vgg19/vgg19.h5 does not hold VGG19's"):
+        finetune("vgg19", backbone, head="dense", weights="imagenet", **options)
     assert not Path("data/models").exists()
     base = keras.applications.VGG19(weights=None, include_top=False, input_shape=(32, 32, 3))
-    Path("data/weights").mkdir(parents=True)
-    base.save_weights("data/weights/vgg19.weights.h5")
-    finetune("vgg19", backbone, head="dense", weights="imagenet_vgg19", **options)
+    Path("data/weights/vgg19").mkdir(parents=True)
+    base.save_weights("data/weights/vgg19/vgg19.weights.h5")
+    finetune("vgg19", backbone, head="dense", weights="imagenet", **options)
     saved = {
         layer.name: layer for layer in keras.saving.load_model("data/models/vgg19.keras").layers
     }

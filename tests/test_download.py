@@ -20,10 +20,12 @@ def sha256(content: bytes) -> str:
 
 
 def downloaded(weights: str, head: str = "dense"):
-    """What download records of these weights, which it puts into data/weights/."""
+    """What download records of these weights, which it puts into data/weights/vgg16/."""
     params = load_params(ROOT / "params.yaml")
     finetune = params.finetune.model_copy(update={"weights": weights, "head": head})
-    return download_weights(params.model_copy(update={"finetune": finetune}))
+    mobilenet = params.mobilenet.model_copy(update={"weights": "none"})
+    changed = params.model_copy(update={"finetune": finetune, "mobilenet": mobilenet})
+    return download_weights(changed).get("vgg16")
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_the_mirrors_weights_are_recorded_with_how_they_differ(checkout, monkeyp
     }
     assert str(entry.file.md5) in note
     assert hashlib.md5(OTHER_WEIGHTS).hexdigest() in note
-    assert Path("data/weights/vgg16.h5").read_bytes() == OTHER_WEIGHTS
+    assert Path("data/weights/vgg16/vgg16.h5").read_bytes() == OTHER_WEIGHTS
 
 
 def test_an_untracked_file_of_ones_own_is_found_in_the_checkout_and_recorded(checkout):
@@ -70,21 +72,21 @@ def test_an_untracked_file_of_ones_own_is_found_in_the_checkout_and_recorded(che
         "bytes": 4,
         "sha256": sha256(b"mine"),
     }
-    assert Path("data/weights/vgg16.weights.h5").read_bytes() == b"mine"
+    assert Path("data/weights/vgg16/vgg16.weights.h5").read_bytes() == b"mine"
 
 
 def test_a_tracked_file_is_taken_from_the_experiments_copy(checkout):
     (checkout / "my.h5").write_bytes(b"edited since")
     Path("my.h5").write_bytes(b"as it was queued")
     assert downloaded("my.h5")["sha256"] == sha256(b"as it was queued")
-    assert Path("data/weights/vgg16.h5").read_bytes() == b"as it was queued"
+    assert Path("data/weights/vgg16/vgg16.h5").read_bytes() == b"as it was queued"
 
 
 def test_without_weights_none_are_recorded_and_none_are_left(checkout):
-    Path("data/weights").mkdir()
-    Path("data/weights/vgg16.h5").write_bytes(b"of an earlier run")
+    Path("data/weights/vgg16").mkdir(parents=True)
+    Path("data/weights/vgg16/vgg16.h5").write_bytes(b"of an earlier run")
     assert downloaded("none") is None
-    assert list(Path("data/weights").iterdir()) == []
+    assert list(Path("data/weights/vgg16").iterdir()) == []
 
 
 def test_a_missing_file_is_one_line(checkout):
@@ -105,7 +107,7 @@ def mine(project) -> Project:
 
 
 def recorded_weights(project: Project) -> dict[str, str]:
-    facts: dict[str, str] = json.loads(project.read("data/raw/dataset.json"))["weights"]
+    facts: dict[str, str] = json.loads(project.read("data/raw/dataset.json"))["weights"]["vgg16"]
     return facts
 
 
@@ -122,7 +124,7 @@ def test_changed_weights_are_told_by_check_and_taken_by_a_forced_download(mine):
 
     assert ran(mine.dvc("repro", "--force", "download")) == ["download"]
     assert recorded_weights(mine)["sha256"] == sha256(b"other")
-    assert mine.read("data/weights/vgg16.weights.h5") == "other"
+    assert mine.read("data/weights/vgg16/vgg16.weights.h5") == "other"
     assert mine.run(*check) == "params.yaml is good\n"
     assert "finetune_vgg16" in mine.dvc("status")
 

@@ -21,6 +21,7 @@ from classifier.networks.cnn5 import cnn5
 from classifier.report.draw import PICTURES
 from classifier.training.fit import write_curve
 from classifier.training.saving import load_model, save_model
+from classifier.transfer.mobilenet import mobilenet
 from classifier.transfer.vgg16 import vgg16
 from stages import evaluate
 from tests.projects import ROOT, outputs
@@ -61,6 +62,7 @@ def lay_out() -> None:
         "baseline": cnn5(SIZE, len(CLASSES)),
         "augmented": cnn5(SIZE, len(CLASSES), dropout=0.5),
         "vgg16": vgg16(SIZE, len(CLASSES), None, dense_units=8),
+        "mobilenet": mobilenet(SIZE, len(CLASSES), None),
     }
     row = {"train_loss": 1.0, "validation_loss": 1.0, "learning_rate": 0.001}
     row |= {"train_accuracy": 0.3, "validation_accuracy": 0.3}
@@ -80,7 +82,7 @@ def test_it_writes_what_dvc_yaml_says(folder):
     for path in outputs(ROOT, "evaluate"):
         # The files of charts lie in a folder a kind, one a model.
         files = [folder / path] if Path(path).suffix else list((folder / path).iterdir())
-        assert len(files) == (1 if Path(path).suffix else 3), path
+        assert len(files) == (1 if Path(path).suffix else len(evaluate.MODELS)), path
         assert all(file.stat().st_size for file in files), path
     for name in PICTURES:
         with Image.open(folder / f"plots/{name}.png") as image:
@@ -94,7 +96,7 @@ def test_the_outliers_are_of_all_three_splits(folder):
 
 def test_the_metrics_are_six_figures_a_model_that_the_predictions_give_too(folder):
     figures = json.loads((folder / "metrics/evaluate.json").read_text())
-    assert list(figures) == ["baseline", "augmented", "vgg16"]
+    assert list(figures) == list(evaluate.MODELS)
     for model, one in figures.items():
         assert list(one) == ["accuracy", "accuracy_low", "accuracy_high", "loss", "roc_auc", "ece"]
         rows = [r for r in predictions(folder) if (r["model"], r["split"]) == (model, "test")]
@@ -146,7 +148,7 @@ def test_the_report_shows_the_three_classes_and_both_calibrations(folder):
     assert "12 training, 18 validation and 21 test pictures of 3 classes" in html
     assert "Mean over the classes" in html
     assert "Decision threshold" not in html
-    assert html.count("epoch 2 of 3 was kept") == 3
+    assert html.count("epoch 2 of 3 was kept") == len(evaluate.MODELS)
     diagrams = re.findall(r"accuracy by confidence: ([^\"]*)\.\"", html)
     assert len(diagrams) == 3
     assert all(re.match(r"[\d.]+ at [\d.]+", diagram) for diagram in diagrams)

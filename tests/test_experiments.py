@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from classifier.base.family import MODELS
 from tests.projects import STAGES, Project, ended_with_all, files_made, ran
 
 pytestmark = [pytest.mark.slow]
@@ -33,7 +34,7 @@ def test_exp_run_with_another_parameter(tidy):
     figures = json.loads(tidy.read("metrics/evaluate.json"))
     row = experiments(tidy)["longer"]
     assert row["train.epochs"] == "100"
-    for name in ("baseline", "augmented", "vgg16"):
+    for name in MODELS:
         assert float(row[f"{name}.accuracy"]) == pytest.approx(figures[name]["accuracy"])
     shown = tidy.run("dvc", "exp", "show", "--only-changed", "--md")
     assert "train.epochs" in shown

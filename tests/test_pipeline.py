@@ -21,6 +21,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from classifier.base.family import MODELS
 from classifier.sources.sample import CLASSES, pictures
 from tests.projects import (
     CATALOGUE,
@@ -89,10 +90,10 @@ def watched(tmp_path_factory) -> Iterator[Watched]:
         yield Watched(project, output, folder / "records", before, after)
 
 
-def test_repro_runs_the_six_stages(watched):
+def test_repro_runs_all_stages(watched):
     assert sorted(ran(watched.output)) == sorted(STAGES)
     figures = json.loads(watched.project.read("metrics/evaluate.json"))
-    assert list(figures) == ["baseline", "augmented", "vgg16"]
+    assert list(figures) == list(MODELS)
     for one in figures.values():
         assert 0 <= one["accuracy_low"] <= one["accuracy"] <= one["accuracy_high"] <= 1
 
@@ -132,7 +133,8 @@ def test_a_stage_reads_the_files_among_its_deps_and_no_others(watched, stage):
     declared = {path for path in dependencies(stage) | source if not is_code(path)}
     unread = {
         "download": {"data/catalog/weights.yaml"},  # finetune.weights is none
-        "finetune_vgg16": {"data/weights"},  # as well
+        "finetune_vgg16": {"data/weights/vgg16"},  # as well
+        "finetune_mobilenet": {"data/weights/mobilenet"},
     }
     assert opened - own - passing == declared - unread.get(stage, set())
 

@@ -15,7 +15,8 @@ from classifier.base.params import leaves
 from tests.projects import ROOT, STAGES, clean_process, parameters, ran
 
 FROM_SCRATCH = ("train_baseline", "train_augmented")
-TRAININGS = (*FROM_SCRATCH, "finetune_vgg16")
+FINETUNINGS = ("finetune_vgg16", "finetune_mobilenet")
+TRAININGS = (*FROM_SCRATCH, *FINETUNINGS)
 # Evaluate loads finished models, so that an edit of a network reruns it when a model changes.
 EDITS: dict[str, Collection[str]] = {
     "classifier/__init__.py": STAGES,
@@ -28,7 +29,7 @@ EDITS: dict[str, Collection[str]] = {
     "classifier/images/__init__.py": ("split",),
     "classifier/training/__init__.py": (*TRAININGS, "evaluate"),
     "classifier/networks/__init__.py": FROM_SCRATCH,
-    "classifier/transfer/__init__.py": ("finetune_vgg16", "evaluate"),
+    "classifier/transfer/__init__.py": (*FINETUNINGS, "evaluate"),
     "classifier/evaluation/__init__.py": ("evaluate",),
     "classifier/report/__init__.py": ("evaluate",),
     "classifier/commands/__init__.py": (),
@@ -42,6 +43,7 @@ NEW_KEYS: dict[str, Collection[str]] = {
     "train": (*FROM_SCRATCH, "evaluate"),
     "augment": ("train_augmented", "evaluate"),
     "finetune": ("finetune_vgg16", "evaluate"),
+    "mobilenet": ("finetune_mobilenet", "evaluate"),
     "evaluate": ("evaluate",),
 }
 

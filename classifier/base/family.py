@@ -6,7 +6,7 @@ Both are known here by name alone, so that a wrong one is told before anything h
 # A model is what a training stage leaves in data/models/NAME.keras. To add one, write its stage and
 # name it here; evaluation, report, charts, compare, predict and demo take any number of them, in
 # this order.
-MODELS = ("baseline", "augmented", "vgg16")
+MODELS = ("baseline", "augmented", "vgg16", "mobilenet")
 # The models' colours in their order: Tableau's, which people who see few colours tell apart best.
 PALETTE = (
     *("#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2"),

@@ -175,6 +175,20 @@ class Finetune(Section):
     views: Annotated[int, Field(ge=1, le=1000)] | None
 
 
+class MobileNet(Section):
+    weights: Name
+    dropout: Rate
+    batch_size: Count
+    optimizer: Optimizer
+    head_epochs: Epochs
+    head_learning_rate: LearningRate
+    unfreeze: Annotated[int, Field(ge=0, le=14)]
+    epochs: Annotated[int, Field(ge=0, le=100_000)]
+    learning_rate: LearningRate
+    augment: bool
+    views: Annotated[int, Field(ge=1, le=1000)] | None
+
+
 class Evaluate(Section):
     threshold: Threshold
     positive: Annotated[str | None, BeforeValidator(_class_name)]
@@ -189,6 +203,7 @@ class Params(Section):
     train: Train
     augment: Augment
     finetune: Finetune
+    mobilenet: MobileNet
     evaluate: Evaluate
 
     @model_validator(mode="after")

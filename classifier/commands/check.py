@@ -21,7 +21,9 @@ def run(options: Namespace) -> None:
         params = load_params()
     except UserError as error:
         raise UserError(f"{error}{way_back('git checkout params.yaml')}") from error
-    check_own(params.finetune.weights, Path("data/raw/dataset.json"))
+    dataset = Path("data/raw/dataset.json")
+    check_own("finetune.weights", "vgg16", params.finetune.weights, dataset)
+    check_own("mobilenet.weights", "mobilenet", params.mobilenet.weights, dataset)
     check_hashable(Path(params.data.source))
     for note in notes(Path(params.data.source)):
         print(f"note: {note}", file=sys.stderr)

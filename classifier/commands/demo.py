@@ -22,13 +22,14 @@ NEEDED = (
 )
 # Few training pictures: the small network overfits within a minute, as it does on photographs
 # within an hour, and augmentation has something to mend. Many test pictures: a calm figure.
-# VGG16's weights are random, as nothing is downloaded.
+# The weights of VGG16 and MobileNet are random, as nothing is downloaded.
 OVERRIDES: dict[str, Any] = {
     "data": {"source": "data/catalog/sample.yaml", "image_size": 80},
     "split": {"method": "random", "random": {"validation": 120, "test": 320}},
     "train": {"epochs": 20, "batch_size": 16},
     "augment": {"epochs": 80},
     "finetune": {"weights": "none", "head_epochs": 3, "epochs": 1},
+    "mobilenet": {"weights": "none", "head_epochs": 3, "epochs": 1},
 }
 
 

@@ -22,7 +22,7 @@ METRICS, REPORT = Path("metrics/evaluate.json"), Path("plots/report.html")
 # error. Of stages that is all but what they have found.
 UNSAID = re.compile(
     r"> |Updating lock|Generating lock|To (track|enable)|Use `dvc|\tgit add|\tdvc config"
-    r"|WARNING: 'data/weights' is empty|\d+/\d+ - |an epoch takes .* about 0 min|\s*$"
+    r"|WARNING: 'data/weights/\w+' is empty|\d+/\d+ - |an epoch takes .* about 0 min|\s*$"
 )
 STARTS = re.compile(r"Running stage '(\w+)'")
 UNCHANGED = re.compile(r"Stage '(\w+)' (didn't change|is cached)")

@@ -1,4 +1,4 @@
-"""Weights of the user's own, that finetune.weights names by a path.
+"""Weights of the user's own, that finetune.weights or mobilenet.weights names by a path.
 
 DVC does not watch that file: the same key also holds the catalogue's names, and a dependency must
 exist. What download took is recorded, so that `python -m classifier check` can tell a change.
@@ -12,7 +12,7 @@ from typing import Any
 from classifier.base.cache import project_root
 from classifier.base.errors import UserError
 
-NAMES = ("imagenet", "none")  # what finetune.weights may be besides a path
+NAMES = ("imagenet", "none")  # what these keys may be besides a path
 
 
 def find_own(weights: str) -> Path | None:
@@ -37,11 +37,13 @@ def own_facts(weights: str, path: Path) -> dict[str, Any]:
     }
 
 
-def check_own(weights: str, dataset: Path) -> None:
+def check_own(key: str, backbone: str, weights: str, dataset: Path) -> None:
     """Refuse a user's file whose content is not what download took from that path.
 
     Args:
-        weights: finetune.weights.
+        key: of params.yaml, such as finetune.weights.
+        backbone: whose weights they are, such as vgg16.
+        weights: the key's value.
         dataset: dataset.json; where it is missing, or of other weights, download will run anyway.
 
     Raises:
@@ -50,11 +52,12 @@ def check_own(weights: str, dataset: Path) -> None:
     path = None if weights in NAMES else find_own(weights)
     if path is None or not dataset.is_file():
         return
-    taken = json.loads(dataset.read_text(encoding="utf-8")).get("weights")
+    recorded = json.loads(dataset.read_text(encoding="utf-8")).get("weights") or {}
+    taken = recorded.get(backbone)
     if not taken or taken["source"] != weights:
         return
     if path.stat().st_size != taken["bytes"] or own_facts(weights, path) != taken:
         raise UserError(
-            f"finetune.weights is {weights!r}, whose content has changed, which DVC does not see: "
+            f"{key} is {weights!r}, whose content has changed, which DVC does not see: "
             "type dvc repro -f download, or give the file a name that it never had"
         )

@@ -16,19 +16,17 @@ class Backbone:
     """A pre-trained network, with the places where it can be cut.
 
     Attributes:
-        name: of its weights' file in data/weights, before the suffix.
+        name: of the folder in data/weights with its weights' file.
         title: that the report calls it by.
-        weights: the name of its weights in the catalogue.
-        build: from image size, number of classes and weights' file or None to a Sequential model,
-            by the value of finetune.head; that of `dense` takes dense_units and dropout as well.
-        head_starts_after: the last layer that does not change while a head is trained on it, by the
-            value of finetune.head.
+        build: by the head's name, from image size, number of classes, weights' file or None, and
+            the head's own options to a Sequential model.
+        head_starts_after: by the head's name, the last layer that does not change while the head is
+            trained on it.
         block_ends: the last layers of the preprocessing and of each block, from first to last.
     """
 
     name: str
     title: str
-    weights: str
     build: Mapping[str, Callable[..., keras.Sequential]]
     head_starts_after: Mapping[str, str]
     block_ends: tuple[str, ...]
@@ -41,7 +39,7 @@ class Backbone:
         """
         blocks = len(self.block_ends) - 1
         if not 0 <= unfrozen <= blocks:
-            raise UserError(f"finetune.unfreeze is {unfrozen}, allowed: 0 to {blocks}")
+            raise UserError(f"unfreeze is {unfrozen}, {self.title} allows: 0 to {blocks}")
         return self.block_ends[blocks - unfrozen]
 
 
@@ -71,7 +69,4 @@ def load_weights(model: keras.Model, file: Path | None, what: str) -> None:
         model.load_weights(file)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{file}, from finetune.weights, does not hold what finetune.head needs, {what}: "
-            f"{reason}"
-        ) from error
+        raise UserError(f"{file} does not hold {what}: {reason}") from error

@@ -1,7 +1,9 @@
 """Transfer: a new head on a backbone's frozen features, then its last blocks as well."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,9 +29,8 @@ def finetune(
     backbone: Backbone,
     *,
     head: str,
+    options: Mapping[str, Any],
     weights: str,
-    dense_units: int,
-    dropout: float,
     head_recipe: Recipe,
     block_recipe: Recipe,
     batch_size: int,
@@ -44,14 +45,13 @@ def finetune(
     Args:
         name: of the model.
         backbone: that is trained on.
-        head: dense or classifier; the classifier's blocks and dense layers stay frozen.
+        head: one of the backbone's; with a classifier its blocks and dense layers stay frozen.
+        options: of the head's builder, such as dropout.
         weights: none leaves the backbone's weights random; otherwise they come from `WEIGHTS`.
-        dense_units: of the dense head.
-        dropout: of the dense head.
         head_recipe: of the head alone, on features computed once.
-        block_recipe: of the last blocks with the dense head.
+        block_recipe: of the last blocks with the head.
         batch_size: pictures a step.
-        unfreeze: so many of the backbone's blocks, from the last, are trained with the dense head.
+        unfreeze: so many of the backbone's blocks, from the last, are trained with the head.
         augmentation: of the pictures that blocks are trained on; None leaves them as they are.
         views: augmented copies of each picture, drawn once; None draws fresh ones in every epoch.
         seed: of weights, order, augmentation and dropout.
@@ -68,8 +68,8 @@ def finetune(
     train, validation = read_split("train"), read_split("validation")
     image_size, classes = train.images.shape[1], len(train.classes)
     chosen = start(seed, precision)
-    found = next(WEIGHTS.glob(f"{backbone.name}.*"), WEIGHTS / f"{backbone.name}.h5")
-    options = {"dense_units": dense_units, "dropout": dropout} if head == "dense" else {}
+    folder = WEIGHTS / backbone.name
+    found = next(folder.glob("*.h5"), folder / f"{backbone.name}.h5")
 
     def build(file: Path | None = None) -> keras.Sequential:
         return backbone.build[head](image_size, classes, file, **options)
@@ -92,8 +92,8 @@ def finetune(
             model.set_weights(best_of_head)
         history = whole
 
-    told = in_words(backbone, head, weights, dense_units, head_recipe, batch_size)
-    if head == "dense" and unfreeze and block_recipe.epochs:
+    told = in_words(backbone, head, options, weights, head_recipe, batch_size)
+    if head != "classifier" and unfreeze and block_recipe.epochs:
         told += f"; then {blocks_in_words(unfreeze, block_recipe, augmentation, views)}"
     note = "random weights: no transfer without imagenet" if weights == "none" else ""
     write_results(name, in_float32(model, build), train.classes, history, chosen, told, note)
@@ -104,20 +104,22 @@ def finetune(
 def in_words(
     backbone: Backbone,
     head: str,
+    options: Mapping[str, Any],
     weights: str,
-    dense_units: int,
     recipe: Recipe,
     batch_size: int,
 ) -> str:
     """Say how the head is trained, and on what."""
-    source = {backbone.weights: "ImageNet weights", "none": "random weights"}.get(
+    source = {"imagenet": "ImageNet weights", "none": "random weights"}.get(
         weights, f"the weights of {weights}"
     )
     if head == "classifier":
         network = f"{backbone.title} whole with {source}, frozen but for a new output layer"
     else:
-        units = f"{dense_units:,} unit{'' if dense_units == 1 else 's'}"
-        network = f"{backbone.title} with {source} under a new head of {units}"
+        units = options.get("dense_units")
+        many = "" if units == 1 else "s"
+        new = f"head of {units:,} unit{many}" if units else "output layer"
+        network = f"{backbone.title} with {source} under a new {new}"
     return f"{network}: {recipe.in_words()}, batches of {batch_size}"
 
 

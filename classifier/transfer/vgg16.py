@@ -42,7 +42,7 @@ def vgg16(
     base = keras.applications.VGG16(
         weights=None, include_top=False, input_shape=(image_size, image_size, 3), name="vgg16"
     )
-    load_weights(base, weights, "VGG16's weights without its dense layers")
+    load_weights(base, weights, "VGG16's weights without dense layers (for finetune.head: dense)")
     return keras.Sequential(
         [
             keras.Input((image_size, image_size, 3), dtype="uint8"),
@@ -74,7 +74,11 @@ def vgg16_classifier(image_size: int, classes: int, weights: Path | None) -> ker
     whole = keras.applications.VGG16(
         weights=None, include_top=True, input_shape=(image_size, image_size, 3), name="vgg16"
     )
-    load_weights(whole, weights, "VGG16's weights with its dense layers")
+    load_weights(
+        whole,
+        weights,
+        "VGG16's weights with dense layers (for finetune.head: classifier)",
+    )
     whole.trainable = False
     return keras.Sequential(
         [
@@ -103,7 +107,6 @@ def vgg16_preprocessing(image_size: int) -> keras.Model:
 VGG16 = Backbone(
     name="vgg16",
     title="VGG16",
-    weights="imagenet",
     build={"dense": vgg16, "classifier": vgg16_classifier},
     head_starts_after={"dense": "block5_pool", "classifier": "fc2"},
     block_ends=("preprocessing", *(f"block{number}_pool" for number in range(1, 6))),

@@ -56,7 +56,7 @@ def test_an_augmentation_names_what_it_changes_and_nothing_else(options, told):
     ],
 )
 def test_a_finetuning_names_its_head_and_where_its_weights_come_from(head, weights, network):
-    told = in_words(VGG16, head, weights, 1, RECIPE, 32)
+    told = in_words(VGG16, head, {"dense_units": 1}, weights, RECIPE, 32)
     assert told == f"{network}: rmsprop at 0.00001, 5 epochs, batches of 32"
 
 

@@ -24,6 +24,7 @@ __all__ = ["fresh_process"]  # a fixture of this module too
 SIZE = 32
 MODEL = Path("data/models/vgg16.keras")
 OUTPUTS = (MODEL, Path("plots/curves/vgg16.tsv"), Path("metrics/vgg16.json"))
+WITHOUT_DROPOUT = {"dense_units": 8, "dropout": 0.0}
 HARDLY = 1e-9  # a learning rate that moves nothing worth a name
 
 
@@ -34,8 +35,7 @@ def recipe(epochs, learning_rate, optimizer="rmsprop") -> Recipe:
 SETTINGS: dict[str, Any] = {
     "head": "dense",
     "weights": "none",
-    "dense_units": 8,
-    "dropout": 0.5,
+    "options": {"dense_units": 8, "dropout": 0.5},
     "batch_size": 4,
     "head_recipe": recipe(1, HARDLY),
     "block_recipe": recipe(2, 1e-3),
@@ -109,7 +109,7 @@ def figures() -> dict:
 
 def test_training_the_last_block_changes_exactly_it_and_the_head(tmp_path):
     made_splits(tmp_path, SIZE, train=16, validation=8)
-    finetuned(block_recipe=recipe(3, 3e-5), augmentation=None, dropout=0.0)
+    finetuned(block_recipe=recipe(3, 3e-5), augmentation=None, options=WITHOUT_DROPOUT)
     assert figures()["best_epoch"] > 1, "the second phase was no better than the first"
     assert changed_layers(untrained(dropout=0.0)) == {
         *("block5_conv1", "block5_conv2", "block5_conv3"),
@@ -141,7 +141,7 @@ def test_a_block_that_vgg16_lacks_is_refused(tmp_path, small):
 
 def test_a_second_phase_that_makes_it_worse_is_undone(tmp_path, small):
     made_splits(tmp_path, SIZE, train=16, validation=8)
-    good = {"head_recipe": recipe(4, 0.01), "augmentation": None, "dropout": 0.0}
+    good = {"head_recipe": recipe(4, 0.01), "augmentation": None, "options": WITHOUT_DROPOUT}
     finetuned(**good, block_recipe=recipe(0, 0.1))
     head_alone, alone = keras.saving.load_model(MODEL), curve()
     # Sign-like steps of a tenth throw the blocks far away.
@@ -156,7 +156,7 @@ def test_a_second_phase_that_makes_it_worse_is_undone(tmp_path, small):
 
 def test_a_second_phase_that_diverges_is_undone(tmp_path, small, capsys):
     made_splits(tmp_path, SIZE, train=16, validation=8)
-    good = {"head_recipe": recipe(2, 0.01), "augmentation": None, "dropout": 0.0}
+    good = {"head_recipe": recipe(2, 0.01), "augmentation": None, "options": WITHOUT_DROPOUT}
     finetuned(**good, block_recipe=recipe(0, 0.1))
     head_alone = keras.saving.load_model(MODEL)
     capsys.readouterr()
@@ -226,7 +226,8 @@ def test_experiments_on_the_head_do_not_compute_features_again(tmp_path, small, 
     off = {"block_recipe": recipe(0, 0.1)}
     finetuned(**off)
     assert counts["features"] == 2  # of training and validation
-    for changes in ({"dense_units": 16}, {"dropout": 0.2}, {"head_recipe": recipe(2, 0.01)}):
+    wider = {"options": {"dense_units": 16, "dropout": 0.5}}
+    for changes in (wider, {"options": WITHOUT_DROPOUT}, {"head_recipe": recipe(2, 0.01)}):
         finetuned(**off, **changes)
     assert counts["features"] == 2
     finetuned(**off, seed=2)  # without pre-trained weights, those of the base are other ones
@@ -283,6 +284,6 @@ def test_weights_of_ones_own_are_read(tmp_path, small):
 def test_a_missing_weights_file_is_told_in_one_line(tmp_path, small):
     made_splits(tmp_path, SIZE, train=8, validation=4)
     with pytest.raises(
-        UserError, match=r"^data/weights/vgg16.h5, from finetune.weights, does not hold"
+        UserError, match=r"^data/weights/vgg16/vgg16.h5 does not hold VGG16's weights"
     ):
         finetuned(weights="imagenet")

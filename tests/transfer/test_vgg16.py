@@ -4,14 +4,12 @@ import keras
 import numpy as np
 import pytest
 from keras.applications.vgg16 import preprocess_input
-from ruamel.yaml import YAML
 
 from classifier.base import params
 from classifier.base.errors import UserError
 from classifier.training.outputs import loss_for
 from classifier.transfer.finetune import cut
 from classifier.transfer.vgg16 import VGG16, vgg16, vgg16_classifier, vgg16_preprocessing
-from tests.projects import ROOT
 from tests.rounding import UNIT, assert_same_but_for_rounding, rounding
 
 pytestmark = pytest.mark.numeric
@@ -76,14 +74,9 @@ def test_the_frozen_part_ends_before_the_blocks_to_train(small_vgg16, unfrozen, 
     assert small_vgg16.get_layer(layer)
 
 
-def test_the_catalogue_has_its_weights():
-    catalogue = YAML(typ="safe").load(ROOT / "data/catalog/weights.yaml")
-    assert VGG16.weights in catalogue
-
-
 @pytest.mark.parametrize("unfrozen", [6, -1])
 def test_a_block_that_vgg16_lacks_is_refused(unfrozen):
-    with pytest.raises(UserError, match=rf"^finetune.unfreeze is {unfrozen}, allowed: 0 to 5$"):
+    with pytest.raises(UserError, match=rf"^unfreeze is {unfrozen}, VGG16 allows: 0 to 5$"):
         VGG16.frozen_up_to(unfrozen)
 
 
@@ -134,6 +127,4 @@ def test_a_file_without_these_weights_is_refused_in_one_line(tmp_path, monkeypat
         vgg16(32, 2, path)
     message = str(error.value)
     assert message.splitlines() == [message]
-    assert (
-        "vgg16.weights.h5, from finetune.weights, does not hold what finetune.head needs" in message
-    )
+    assert "vgg16.weights.h5 does not hold VGG16's weights without dense layers" in message
