@@ -40,6 +40,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("folder", type=Path, metavar="FOLDER", help="or an archive")
     command.add_argument("--plan", action="store_true", help="print the plan, and run nothing")
 
+    command = add("recipe", "recipe", "train what a tutorial trains")
+    command.add_argument("name", metavar="NAME", help="a file of recipes/, without .yaml")
+    command.add_argument("--print", action="store_true", help="the command, and run nothing")
+    command.add_argument("--seeds", type=int, help="queue so many experiments: NAME-1, -2, ...")
+
+    command = add("recipes", "recipes", "what tutorials publish, and what was measured here")
+    command.add_argument("--record", action="store_true", help="what has finished since")
+
     command = add("compare", "compare", "compare two groups of experiments")
     command.add_argument("prefix_a", metavar="PREFIX_A", help="experiments PREFIX_A-1, -2, ...")
     command.add_argument("prefix_b", metavar="PREFIX_B", help="and those to hold against them")

@@ -42,7 +42,11 @@ def load(path: Path, kind: type[Checked]) -> Checked:
         UserError: the file cannot be read or is no YAML, or a value is not as `kind` has it; with
             file, key, value and what is allowed.
     """
-    content = _read(path)
+    return check(read(path), kind, path)
+
+
+def check(content: Any, kind: type[Checked], path: Path) -> Checked:
+    """Check what was read from `path`, as `load` does."""
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
@@ -55,7 +59,12 @@ def nearest(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
-def _read(path: Path) -> Any:
+def read(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        UserError: it cannot be read, or is no YAML.
+    """
     try:
         # The parser that DVC reads params.yaml with: 1e-3 is a number here as it is there.
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))

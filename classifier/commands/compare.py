@@ -88,7 +88,7 @@ def gather(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[Run]:
     group: list[Run] = []
     for run in sorted(found, key=lambda run: _natural(run.name)):
         anew = all(run.parameters != other.parameters for other in group)
-        if _is_member(run.name, prefix) and anew:
+        if is_member(run.name, prefix) and anew:
             group.append(run)
     if not group:
         names = ", ".join(sorted((run.name for run in found), key=_natural)) or "none"
@@ -103,7 +103,7 @@ def unfinished(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[st
 
     An experiment that was killed may have left nothing but a gap in the numbers: `no a-2`.
     """
-    listed = [one for one in _listed(root, commits) if _is_member(one["name"], prefix)]
+    listed = [one for one in _listed(root, commits) if is_member(one["name"], prefix)]
     waiting = {one["name"]: _state(one) for one in listed}
     for run in _finished(root, commits):
         waiting.pop(run.name, None)
@@ -114,7 +114,8 @@ def unfinished(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[st
     return sorted([*told, *(f"no {prefix}-{number}" for number in gone)], key=_natural)
 
 
-def _is_member(name: str, prefix: str) -> bool:
+def is_member(name: str, prefix: str) -> bool:
+    """Whether an experiment is of a group: its name is the prefix, or that and a number."""
     # `aug-long-1` is none of `aug`, and `net50` none of `net5`.
     separator = "[-_.]" if prefix[-1:].isdigit() else "[-_.]?"
     return bool(re.fullmatch(rf"{re.escape(prefix)}({separator}(seed[-_.]?)?\d+)?", name))
@@ -235,11 +236,28 @@ def _finished(root: Path, commits: int) -> Iterator[Run]:
     """Yield each finished experiment once."""
     for experiment in _listed(root, commits):
         data = experiment["revs"][0]["data"] if experiment["revs"] else None
-        measured = data["metrics"].get(METRICS, {}).get("data") if data else None
+        measured = _figures(data) if data else None
         if data and measured and _state(experiment) == "success":
             parameters = dict(leaves(data["params"]["params.yaml"]["data"]))
             machine = _machine(root, experiment["name"], experiment["revs"][0]["rev"])
             yield Run(experiment["name"], parameters, measured, machine)
+
+
+def _figures(data: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Collect each model's figures: of its training, and of evaluation if it judged this model.
+
+    An experiment that ran one training alone has evaluate.json from the commit it started from.
+    """
+    files = {path: one.get("data") or {} for path, one in data["metrics"].items()}
+    found = {}
+    for model, figures in files.get(METRICS, {}).items():
+        trained = files.get(f"metrics/{model}.json", {})
+        found[model] = {k: v for k, v in trained.items() if isinstance(v, int | float)}
+        path = f"data/models/{model}.keras"
+        judged, made = (data[kind].get(path, {}).get("hash") for kind in ("deps", "outs"))
+        if judged == made:
+            found[model] |= figures
+    return found
 
 
 def _machine(root: Path, name: str, revision: str) -> str:

@@ -21,7 +21,8 @@ METRICS, REPORT = Path("metrics/evaluate.json"), Path("plots/report.html")
 # DVC's own words on standard output, and Keras's of each epoch. Libraries' warnings go to standard
 # error. Of stages that is all but what they have found.
 UNSAID = re.compile(
-    r"> |Updating lock|Generating lock|To (track|enable)|Use `dvc|\tgit add|\tdvc config"
+    r"> |Updating lock|Generating lock|To (track|enable|apply)|Use `dvc|Ran experiment"
+    r"|\tgit add|\tdvc (config|exp apply)"
     r"|WARNING: 'data/weights/\w+' is empty|\d+/\d+ - |an epoch takes .* about 0 min|\s*$"
 )
 STARTS = re.compile(r"Running stage '(\w+)'")

@@ -1,0 +1,176 @@
+"""A recipe: what a tutorial trains, as a DVC experiment. The format of recipes/NAME.yaml."""
+
+import json
+import shlex
+import subprocess
+from argparse import Namespace
+from pathlib import Path
+from textwrap import fill
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from classifier.base.cache import cache_folder
+from classifier.base.checked import Section, check, load, nearest, read
+from classifier.base.errors import UserError
+from classifier.base.family import MODELS
+from classifier.base.params import Count, Name, Params
+from classifier.commands.repro import run_dvc
+from classifier.commands.train import PLAIN
+
+FOLDER = Path("recipes")
+
+
+def _model(name: str) -> str:
+    if name not in MODELS:
+        raise ValueError(" or ".join(map(repr, MODELS)))
+    return name
+
+
+class Figure(Section):
+    """An accuracy to measure.
+
+    Attributes:
+        split: of the pictures it is measured on.
+        epoch: after which; None: with the weights that are kept, those of lowest validation loss.
+        published: what the source says of it, in words where it is vague.
+    """
+
+    split: Literal["train", "validation", "test"]
+    epoch: Count | None = None
+    published: Name | None = None
+
+    @model_validator(mode="after")
+    def _weights_are_there(self) -> Self:
+        if (self.split == "test") != (self.epoch is None) and self.split != "validation":
+            raise ValueError("test is measured with the weights that are kept, train at an epoch")
+        return self
+
+
+class Recipe(Section):
+    """A published training.
+
+    Attributes:
+        title: what it is.
+        source: who published it.
+        note: in what it differs from its source.
+        model: that this pipeline makes; or
+        pipeline: the folder of another, which leaves `accuracy` and `examples` in metrics.json.
+        params: what differs from params.yaml, by dotted key.
+        accuracy: what is measured.
+    """
+
+    title: Name
+    source: Name
+    note: Name | None = None
+    model: Annotated[str, AfterValidator(_model)] | None = None
+    pipeline: Name | None = None
+    params: dict[str, Any]
+    accuracy: Annotated[list[Figure], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.model is None) == (self.pipeline is None):
+            raise ValueError("one of model and pipeline must be given, and not both")
+        return self
+
+    @property
+    def params_file(self) -> Path:
+        """The params.yaml that it differs from."""
+        return Path(self.pipeline or "") / "params.yaml"
+
+
+def names() -> list[str]:
+    """All recipes, in order."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read recipes/NAME.yaml; check it, and params.yaml with its changes.
+
+    Raises:
+        UserError: there is none, or something is wrong in it; one line.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} is missing; {nearest(name, names())}")
+    recipe = load(path, Recipe)
+    params = changed(read(recipe.params_file), recipe.params)
+    if recipe.model:
+        check(params, Params, path)
+    return recipe
+
+
+def changed(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Set values by their dotted keys, in place."""
+    for key, value in changes.items():
+        *above, last = key.split(".")
+        section = params
+        for one in above:
+            section = section.setdefault(one, {})
+        section[last] = value
+    return params
+
+
+def command(name: str, recipe: Recipe, where: str, changes: dict[str, Any]) -> list[str]:
+    """Write the arguments of `dvc` that run a recipe: the stage that makes its model, no other.
+
+    Args:
+        name: of the experiment.
+        recipe: what to run.
+        where: --temp or --queue: in a copy of the checkout, whose params.yaml stays as it is.
+        changes: of parameters beyond the recipe's, by dotted key.
+    """
+    folder = ["--cd", recipe.pipeline] if recipe.pipeline else []
+    values = (f"{key}={_written(value)}" for key, value in (recipe.params | changes).items())
+    options = [part for one in values for part in ("-S", one)]
+    target = [stage_of(recipe.model)] if recipe.model else []
+    return [*folder, "exp", "run", where, "-n", name, *options, *target]
+
+
+def _written(value: Any) -> str:
+    """Write a value as Hydra's grammar has it."""
+    return value if isinstance(value, str) and PLAIN.fullmatch(value) else json.dumps(value)
+
+
+def stage_of(model: str) -> str:
+    """Find the stage of dvc.yaml that makes a model."""
+    stages = read(Path("dvc.yaml"))["stages"]
+    made = f"data/models/{model}.keras"
+    return next(name for name, stage in stages.items() if made in stage.get("outs", ()))
+
+
+def run(options: Namespace) -> None:
+    """Check a recipe, print the experiments that it stands for, and run or queue them.
+
+    Raises:
+        UserError: it is wrong, params.yaml is not as committed, or a stage failed.
+    """
+    name = options.name
+    recipe = load_recipe(name)
+    for text in (f"{recipe.title}. Source: {recipe.source}.", recipe.note):
+        if text:
+            print(fill(text, 100))
+    if options.seeds:
+        seeds = range(1, options.seeds + 1)
+        runs = [command(f"{name}-{one}", recipe, "--queue", {"seed": one}) for one in seeds]
+    else:
+        runs = [command(name, recipe, "--temp", {})]
+    print("", *(shlex.join(["dvc", *one]) for one in runs), "", sep="\n", flush=True)
+    if options.print:
+        return
+    _check_committed(recipe.params_file)
+    for one in runs:
+        run_dvc(one, Path(), cache_folder("logs") / "recipe.log")
+    told = "dvc queue start runs them; " if options.seeds else ""
+    print(f"{told}python -m classifier recipes shows the figures")
+
+
+def _check_committed(params: Path) -> None:
+    # The copy takes the edit along: what came of it would not be the recipe's.
+    same = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", str(params)], check=False)
+    if same.returncode:
+        raise UserError(
+            f"{params} differs from the last commit, and a recipe differs from the committed one: "
+            f"git checkout {params}, or commit it"
+        )
