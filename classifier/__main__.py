@@ -51,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
     command = add("compare", "compare", "compare two groups of experiments")
     command.add_argument("prefix_a", metavar="PREFIX_A", help="experiments PREFIX_A-1, -2, ...")
     command.add_argument("prefix_b", metavar="PREFIX_B", help="and those to hold against them")
-    command.add_argument("--metric", default="accuracy", help="of metrics/evaluate.json (accuracy)")
+    command.add_argument(
+        "--metric", default="accuracy", help="of metrics/ (accuracy, of the test split)"
+    )
     command.add_argument(
         "--commits", type=int, default=1, help="of how many last commits, the experiments (1)"
     )

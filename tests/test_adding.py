@@ -13,6 +13,7 @@ from classifier.base.errors import UserError
 from classifier.base.family import NETWORKS
 from classifier.base.params import load_params
 from classifier.commands.demo import change_params
+from classifier.commands.recipe import command, load_recipe
 from classifier.networks.from_scratch import train_from_scratch
 from classifier.training.fit import Recipe
 from classifier.transfer.finetune import finetune
@@ -21,6 +22,7 @@ from tests.training.test_fit import anew, made_splits
 
 PAGE = (ROOT / "docs/adding.md").read_text(encoding="utf-8")
 NETWORK, BACKBONE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+(RECIPE,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture
@@ -91,3 +93,12 @@ def test_a_backbone_is_a_file(place, capsys):
     told = Path("data/models/vgg19.json").read_text(encoding="utf-8")
     assert "VGG19 with ImageNet weights under a new head of 4 units" in told
     assert "its last block as well" in told
+
+
+def test_a_recipe_is_a_file(place):
+    for name in ("params.yaml", "dvc.yaml"):
+        (place / name).write_bytes((ROOT / name).read_bytes())
+    (place / "recipes").mkdir()
+    (place / "recipes/mine.yaml").write_text(RECIPE, encoding="utf-8")
+    arguments = command("mine", load_recipe("mine"), "--temp", {})
+    assert arguments[-5:-1] == ["-S", "train.arch=cnn2", "-S", "train.epochs=10"]

@@ -146,7 +146,7 @@ def compare(a: list[Run], b: list[Run], metric: str = "accuracy") -> list[Row]:
     if not trained:
         known = sorted({name for run in a for figures in run.metrics.values() for name in figures})
         raise UserError(
-            f"no model has {metric!r} in both groups; {METRICS} has: {', '.join(known) or 'none'}"
+            f"no model has {metric!r} in both groups; there are: {', '.join(known) or 'none'}"
         )
     values = {
         model: tuple([figures[metric] for figures in group] for group in pair)
@@ -236,14 +236,14 @@ def _finished(root: Path, commits: int) -> Iterator[Run]:
     """Yield each finished experiment once."""
     for experiment in _listed(root, commits):
         data = experiment["revs"][0]["data"] if experiment["revs"] else None
-        measured = _figures(data) if data else None
+        measured = figures_of(data) if data else None
         if data and measured and _state(experiment) == "success":
             parameters = dict(leaves(data["params"]["params.yaml"]["data"]))
             machine = _machine(root, experiment["name"], experiment["revs"][0]["rev"])
             yield Run(experiment["name"], parameters, measured, machine)
 
 
-def _figures(data: dict[str, Any]) -> dict[str, dict[str, float]]:
+def figures_of(data: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Collect each model's figures: of its training, and of evaluation if it judged this model.
 
     An experiment that ran one training alone has evaluate.json from the commit it started from.

@@ -12,6 +12,7 @@ from classifier.commands.compare import (
     Run,
     compare,
     differing,
+    figures_of,
     gather,
     summarise,
     table,
@@ -105,6 +106,22 @@ def test_parameters_and_metrics_come_from_their_own_files(repository):
     first = gather("low", root=repository)[0]
     assert first.parameters == {"seed": 1, "train.boost": 0.0}
     assert first.metrics["baseline"] == {"accuracy": pytest.approx(0.72), "loss": 0.5}
+
+
+def test_a_model_that_was_trained_alone_has_no_figures_of_the_evaluation_before():
+    """As those of a recipe: metrics/evaluate.json there is of the commit that it started from."""
+    path = "data/models/baseline.keras"
+    data = {
+        "metrics": {
+            "metrics/evaluate.json": {"data": {"baseline": {"accuracy": 0.7}}},
+            "metrics/baseline.json": {"data": {"validation_accuracy": 0.8, "precision": "float32"}},
+        },
+        "deps": {path: {"hash": "judged before"}},
+        "outs": {path: {"hash": "trained now"}},
+    }
+    assert figures_of(data) == {"baseline": {"validation_accuracy": 0.8}}
+    data["deps"] = data["outs"]
+    assert figures_of(data) == {"baseline": {"validation_accuracy": 0.8, "accuracy": 0.7}}
 
 
 @pytest.mark.slow
