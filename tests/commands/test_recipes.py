@@ -69,6 +69,7 @@ def test_every_published_row_is_a_recipe(here):
     assert set(names()) >= {
         *("cnn3", "cnn3-augmented", "cnn5", "cnn5-augmented", "vgg16", "cnn-002", "cnn2"),
         *("flowers", "flowers-augmented", "vgg16-classifier", "clinical-trial"),
+        *("mobilenet", "mobilenet-digits"),
     }
 
 
