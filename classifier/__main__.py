@@ -64,7 +64,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, folder or archive"
     )
-    command.add_argument("--model", default="vgg16", help="a model of data/models (vgg16)")
+    command.add_argument(
+        "--model",
+        default="vgg16",
+        help="of data/models (vgg16), imagenet:mobilenet, imagenet:vgg16",
+    )
     output = command.add_mutually_exclusive_group()
     output.add_argument("--csv", action="store_true", help="for programs, instead of a table")
     output.add_argument("--json", action="store_true", help="the same")

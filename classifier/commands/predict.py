@@ -35,7 +35,9 @@ MODELS = Path("data/models")
 CALIBRATION = Path("data/evaluation/calibration.json")
 REPORT = Path("data/splits/report.json")
 LOCK = Path("dvc.lock")
+IMAGENET = "imagenet:"  # before the name of a network that is none of the pipeline's
 RUNNERS_UP = 2
+PLACES = ("second", "third", "fourth", "fifth")  # of the runners-up, in tables
 AT_ONCE = 32  # pictures a forward pass: a first answer soon, and memory for a folder of any size
 
 Complain = Callable[[str, str], None]  # is told of each file that shows no picture, and why
@@ -43,7 +45,7 @@ Complain = Callable[[str, str], None]  # is told of each file that shows no pict
 
 @dataclass(frozen=True)
 class Prediction:
-    """A picture's class and calibrated confidence, and up to two classes that come after it."""
+    """A picture's class and calibrated confidence, and the classes that come after it."""
 
     path: str
     label: str
@@ -60,7 +62,13 @@ def run(options: Namespace) -> None:
     # A file may have any name; the same bytes come out. Typeshed takes stdout for any TextIO, which
     # need not have this method; the interpreter's own has it.
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
-    predictions = predict(options.pictures, options.model, load_params(), complain_to_stderr)
+    arguments = options.model.removeprefix(IMAGENET), load_params(), complain_to_stderr
+    if options.model.startswith(IMAGENET):
+        from classifier.commands import imagenet
+
+        predictions = imagenet.predict(options.pictures, *arguments)
+    else:
+        predictions = predict(options.pictures, *arguments)
     write = write_csv if options.csv else write_json if options.json else write_table
     first = next(predictions, None)
     if first is None:
@@ -98,14 +106,24 @@ def predict(
             f"{path} takes pictures of {size} pixels, but params.yaml has data.image_size "
             f"{params.data.image_size}: dvc repro, or set it back"
         )
-    pictures = decoded(sources, params, complain)
+    for paths, pixels in batches(decoded(sources, params, complain)):
+        yield from decide(paths, scores(model, pixels), metadata["classes"], calibration)
+
+
+def batches(
+    pictures: Iterator[tuple[str, NDArray[np.uint8]]],
+) -> Iterator[tuple[list[str], NDArray[np.uint8]]]:
+    """Yield the paths and pixels, uint8 [n, size, size, 3], of some pictures at a time."""
     while some := list(islice(pictures, AT_ONCE)):
-        found = scores(model, np.stack([pixels for _, pixels in some]))
-        yield from decide([path for path, _ in some], found, metadata["classes"], calibration)
+        yield [path for path, _ in some], np.stack([pixels for _, pixels in some])
 
 
 def decide(
-    paths: Sequence[str], scores: NDArray, classes: Sequence[str], calibration: Calibration
+    paths: Sequence[str],
+    scores: NDArray,
+    classes: Sequence[str],
+    calibration: Calibration,
+    runners_up: int = RUNNERS_UP,
 ) -> Iterator[Prediction]:
     """Turn uncalibrated scores, float64 [n, k] in the order of `classes`, into predictions."""
     # scipy takes a second.
@@ -119,7 +137,7 @@ def decide(
         first = np.where(called, positive, 1 - positive)
         order = np.stack([first, 1 - first], axis=1)
     for path, row, ranked in zip(paths, tempered, order, strict=True):
-        named = [(classes[c], float(row[c])) for c in ranked[: 1 + RUNNERS_UP]]
+        named = [(classes[c], float(row[c])) for c in ranked[: 1 + runners_up]]
         yield Prediction(path, *named[0], runners_up=named[1:])
 
 
@@ -248,13 +266,15 @@ def write_table(predictions: Iterable[Prediction], file: TextIO) -> None:
 
 
 def write_csv(predictions: Iterable[Prediction], file: TextIO) -> None:
-    """Write a header and a row a picture, always of the same columns."""
+    """Write a header and a row a picture, of the same columns for two classes and for three."""
     writer = csv.writer(file, lineterminator="\n")
     columns = ["path", "class", "confidence"]
-    for place in ("second", "third"):
+    rows = iter(predictions)
+    first = next(rows)
+    for place in PLACES[: max(RUNNERS_UP, len(first.runners_up))]:
         columns += [place, f"{place}_confidence"]
     writer.writerow(columns)
-    for one in predictions:
+    for one in chain([first], rows):
         row = [one.path, one.label, f"{one.confidence:.6f}"]
         for label, confidence in one.runners_up:
             row += [label, f"{confidence:.6f}"]

@@ -8,8 +8,10 @@ from classifier.base.errors import UserError
 from classifier.sources.catalog import Drawn, load_dataset, load_weights
 
 CATALOG = Path(__file__).parents[2] / "data" / "catalog"
-DATASETS = sorted(path for path in CATALOG.glob("*.yaml") if path.stem != "weights")
-WEIGHTS = CATALOG / "weights.yaml"
+DATASETS = sorted(
+    path for path in CATALOG.glob("*.yaml") if path.stem not in ("imagenet", "weights")
+)
+IMAGENET, WEIGHTS = CATALOG / "imagenet.yaml", CATALOG / "weights.yaml"
 
 GOOD = """\
 name: mine
@@ -80,14 +82,15 @@ def test_sample_is_drawn():
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "md5"),
+    ("catalogue", "name", "size", "md5"),
     [
-        ("imagenet", 58_889_256, "6d6bbae143d832006294945121d1f1fc"),
-        ("imagenet_classifier", 553_467_096, "64373286793e3c8b2b4e3219cbf3544b"),
+        (WEIGHTS, "imagenet", 58_889_256, "6d6bbae143d832006294945121d1f1fc"),
+        (WEIGHTS, "imagenet_classifier", 553_467_096, "64373286793e3c8b2b4e3219cbf3544b"),
+        (IMAGENET, "classes", 35_363, "c2c37ea517e94d9795004a39431a14cb"),
     ],
 )
-def test_weights_are_found_by_name(name, size, md5):
-    file = load_weights(WEIGHTS, name).file
+def test_weights_and_class_names_are_found_by_name(catalogue, name, size, md5):
+    file = load_weights(catalogue, name).file
     assert (file.bytes, file.md5) == (size, md5)
     # Keras's own cache has the same names, so that its folder can serve as a mirror.
     assert file.urls[0].rsplit("/", 1)[1] == file.name
