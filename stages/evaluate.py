@@ -1,5 +1,6 @@
 """Test the models on the pictures that nothing was chosen on, and show where they fail."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from classifier.base.errors import one_line_errors
@@ -8,6 +9,7 @@ from classifier.base.files import write_json
 from classifier.base.params import load_params
 from classifier.base.splits import SPLITS, read_split
 from classifier.evaluation.calibration_file import write_calibrations
+from classifier.evaluation.cost import cost
 from classifier.evaluation.curves import chart_rows
 from classifier.evaluation.details import all_details, positive_class
 from classifier.evaluation.figures import headline
@@ -33,6 +35,8 @@ def main() -> None:
     scores = seen.scores["test"]
     metrics = {name: headline(test.labels, table) for name, table in scores.items()}
     details = all_details(splits, seen, params.evaluate.threshold, positive)
+    for name, judged in details["models"].items():
+        judged["cost"] = asdict(cost(models[name], files[name]))
     temperatures = {name: judged["temperature"] for name, judged in details["models"].items()}
     charts = chart_rows(test.labels, scores, test.classes, temperatures, positive)
 

@@ -189,6 +189,7 @@ def view(content: Report) -> dict[str, Any]:
         "colours": [colour(number) for number in range(len(names))],
         "recipes": {name: content.trained[name]["recipe"] for name in names},
         "notes": {name: content.trained[name]["note"] for name in names},
+        "costs": [details["models"][name]["cost"] for name in names],
         "tests": tests,
         "best": best_sentence(tests),
         "comparisons": [one["sentence"] for one in details["comparisons"]],

@@ -20,6 +20,7 @@ from classifier.evaluation import details as evaluation
 from classifier.evaluation import figures as metrics
 from classifier.evaluation.calibration import apply_temperature
 from classifier.evaluation.comparison import compare_models
+from classifier.evaluation.cost import Cost
 from classifier.images.duplicates import near_duplicates
 from classifier.images.facts import Facts
 from classifier.images.quality import Row
@@ -94,6 +95,7 @@ def content(folder, classes=("cats", "dogs"), n=300) -> report.Report:
         validation = simulated(n, len(classes), strength, seed)
         labels, scores[name] = simulated(n, len(classes), strength, 10 + seed)
         models[name] = evaluation.judge(validation, (labels, scores[name]), classes, 0.5)
+        models[name]["cost"] = asdict(Cost(1_234_567, 98_765_432, 569_000_000))
         calibrated = apply_temperature(scores[name], models[name]["temperature"])
         roc[name] = curves.roc(labels, scores[name])
         precision_recall[name] = curves.precision_recall(labels, scores[name])
@@ -193,6 +195,13 @@ def test_the_answer_stands_before_everything_else(two, tmp_path):
     for comparison in two.details["comparisons"]:
         assert comparison["sentence"] in text
         assert text.index(comparison["sentence"]) < text.index("The figures")
+
+
+def test_what_each_model_costs_is_told(two, tmp_path):
+    text = rendered(tmp_path, two).text
+    assert "Parameters 1,234,567" in text
+    assert "File, MB 98.8" in text
+    assert "Multiplications a picture, millions 569" in text
 
 
 def test_equal_best_models_are_both_named():

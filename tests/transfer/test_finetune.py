@@ -134,7 +134,7 @@ def test_as_many_blocks_are_trained_as_asked_for(tmp_path, small, unfreeze):
 
 def test_a_block_that_vgg16_lacks_is_refused(tmp_path, small):
     made_splits(tmp_path, SIZE, train=8, validation=4)
-    with pytest.raises(UserError, match=r"finetune.unfreeze is 6, allowed: 0 to 5"):
+    with pytest.raises(UserError, match=r"^unfreeze is 6, VGG16 allows: 0 to 5$"):
         finetuned(unfreeze=6)
     assert not MODEL.exists()
 
