@@ -21,6 +21,12 @@ def run(options: Namespace) -> None:
         params = load_params()
     except UserError as error:
         raise UserError(f"{error}{way_back('git checkout params.yaml')}") from error
+    here = Path.cwd()
+    if not any((folder / ".git").exists() for folder in (here, *here.parents)):
+        raise UserError(
+            "DVC needs a git repository, and this is none: clone the project, or type "
+            "git init && git add . && git commit -m start"
+        )
     dataset = Path("data/raw/dataset.json")
     check_own("finetune.weights", "vgg16", params.finetune.weights, dataset)
     check_own("mobilenet.weights", "mobilenet", params.mobilenet.weights, dataset)

@@ -68,6 +68,15 @@ def test_a_shallow_clone_is_to_be_deepened(project, tmp_path):
     assert shallow.run(*CHECK) == GOOD
 
 
+def test_a_project_without_git_is_told_what_to_do(project):
+    shutil.rmtree(project.root / ".git")
+    told = project.run(*CHECK, fails=True)
+    assert told.startswith("error: DVC needs a git repository, and this is none: ")
+    project.run("bash", "-c", told.strip().split("or type ")[1])
+    assert project.run(*CHECK) == GOOD
+    assert ran(project.dvc("repro", "download")) == ["download"]
+
+
 def test_a_clone_has_the_same_bytes_where_git_would_change_line_ends(project, tmp_path):
     shutil.copy(ROOT / ".gitattributes", project.root)
     project.commit()
