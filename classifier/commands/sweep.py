@@ -110,8 +110,11 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
     from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
     from hydra.errors import HydraException
 
+    paths = to_path_overrides(overrides)
+    if other := paths.keys() - {"params.yaml"}:
+        raise UserError(f"-S {min(other)}:...: a sweep changes params.yaml alone")
     try:
-        found = get_hydra_sweeps(to_path_overrides(overrides))
+        found = get_hydra_sweeps(paths)
         combinations = [tuple(one.get("params.yaml", ())) for one in found] or [()]
         for combination in combinations:
             with tempfile.TemporaryDirectory() as folder:
@@ -160,6 +163,9 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         UserError: Ray is not installed, or nobody answers at the address.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if Path("~/.ray/auth_token").expanduser().exists():
+        # Ray itself shows its token to a cluster of this machine alone.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -173,9 +179,11 @@ def connected(cluster: Cluster) -> Iterator[Any]:
             logging_level=logging.ERROR,
             include_dashboard=False if cluster.address is None else None,
         )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"no Ray cluster answers at {cluster.address}: {reason}") from error
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"no Ray cluster answers at {cluster.address or "this machine"}, or not without its token: {reason}"
+        ) from error
     ray.cloudpickle.register_pickle_by_value(sweep_node)
     try:
         yield ray
@@ -229,19 +237,13 @@ def run_all(ray: Any, experiments: list[Experiment], what: Sweep, cluster: Clust
     file = Path(tempfile.mkdtemp()) / "commit.bundle"
     git("bundle", "create", "-q", str(file), "HEAD")
     bundle = ray.put(file.read_bytes())
-    board = ray.remote(num_cpus=0)(Board).remote()
-
-    @ray.remote(max_retries=0)
-    def task(experiment: Experiment, bundle: bytes, slot: Slot, board: Any) -> Outcome:
-        def tell(words: str) -> None:
-            board.put.remote(experiment.name, words)
-
-        return sweep_node.work(experiment, what, bundle, slot, tell)
+    board = ray.remote(num_cpus=0)(sweep_node.Board).remote()
+    task = ray.remote(max_retries=0)(sweep_node.task)
 
     def start(experiment: Experiment, slot: Slot) -> Any:
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(slot.node, soft=False)
         options = {"num_cpus": slot.cpus, "num_gpus": slot.gpus, "scheduling_strategy": here}
-        return task.options(**options).remote(experiment, bundle, slot, board)
+        return task.options(**options).remote(experiment, what, bundle, slot, board)
 
     import ray.util.scheduling_strategies
 
@@ -265,19 +267,6 @@ def run_all(ray: Any, experiments: list[Experiment], what: Sweep, cluster: Clust
     with Progress(experiments) as progress:
         schedule(ray, experiments, lambda: slots(ray, cluster), start, finish, progress, status)
     return failed
-
-
-class Board:
-    """Where running experiments say what they do; an actor."""
-
-    def __init__(self) -> None:
-        self.words: dict[str, str] = {}
-
-    def put(self, name: str, words: str) -> None:
-        self.words[name] = words
-
-    def all(self) -> dict[str, str]:
-        return self.words
 
 
 def schedule(

@@ -18,6 +18,7 @@ from configparser import ConfigParser
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 PROGRESS = re.compile(r"^(?:Running stage '(?P<stage>\w+)'|Epoch (?P<epoch>\d+/\d+))")
 SHARED = ("downloads", "features", "checkpoints")  # of .cache: the same for all clones of a node
@@ -161,6 +162,24 @@ class Workplace:
 
 class FailedError(Exception):
     """The experiment's own failure, in a line."""
+
+
+def task(experiment: Experiment, sweep: Sweep, bundle: bytes, slot: Slot, board: Any) -> Outcome:
+    """Do `work` as a task of Ray that tells a `Board`."""
+    return work(experiment, sweep, bundle, slot, lambda s: board.put.remote(experiment.name, s))
+
+
+class Board:
+    """Where running experiments say what they do; an actor."""
+
+    def __init__(self) -> None:
+        self.words: dict[str, str] = {}
+
+    def put(self, name: str, words: str) -> None:
+        self.words[name] = words
+
+    def all(self) -> dict[str, str]:
+        return self.words
 
 
 def work(
