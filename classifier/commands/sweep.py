@@ -180,10 +180,9 @@ def connected(cluster: Cluster) -> Iterator[Any]:
             include_dashboard=False if cluster.address is None else None,
         )
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(
-            f"no Ray cluster answers at {cluster.address or "this machine"}, or not without its token: {reason}"
-        ) from error
+        where = cluster.address or "this machine"
+        reason = f"or not without its token: {str(error).strip().splitlines()[-1]}"
+        raise UserError(f"no Ray cluster answers at {where}, {reason}") from error
     ray.cloudpickle.register_pickle_by_value(sweep_node)
     try:
         yield ray
