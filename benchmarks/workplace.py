@@ -16,6 +16,15 @@ from classifier.base.params import Params, load_params
 from classifier.base.splits import SPLITS, write_split
 from classifier.commands.demo import change_params, copy_checkout
 
+PLAIN = {
+    "schedule": "constant",
+    "warmup": 0,
+    "patience": None,
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+    "ema": None,
+    "clip": None,
+}
 # What tutorial.py has written out. Both sides do the same, whatever params.yaml says.
 AS_THE_TUTORIALS = {
     "data": {"source": "data/catalog/cats_and_dogs_filtered.yaml", "resize": "squash"},
@@ -25,6 +34,7 @@ AS_THE_TUTORIALS = {
         "optimizer": "rmsprop",
         "learning_rate": 0.001,
         "class_weight": "none",
+        **PLAIN,
     },
     "augment": {
         "flip": "horizontal",
@@ -47,6 +57,7 @@ AS_THE_TUTORIALS = {
         "unfreeze": 1,
         "learning_rate": 0.00001,
         "augment": True,
+        **PLAIN,
     },
 }
 PREDICTED = 100  # pictures a batch of the prediction rows

@@ -3,7 +3,7 @@
 from classifier.base.errors import one_line_errors
 from classifier.base.params import load_params
 from classifier.training.augmentation import Augmentation
-from classifier.training.fit import Recipe
+from classifier.training.recipe import Recipe
 from classifier.transfer.finetune import finetune
 from classifier.transfer.vgg16 import VGG16
 
@@ -18,10 +18,13 @@ def main() -> None:
         head=section.head,
         options=options if section.head == "dense" else {},
         weights=section.weights,
-        head_recipe=Recipe(
-            section.optimizer, section.head_learning_rate, section.head_epochs, class_weight
+        head_recipe=Recipe.of(
+            section,
+            learning_rate=section.head_learning_rate,
+            epochs=section.head_epochs,
+            class_weight=class_weight,
         ),
-        block_recipe=Recipe(section.optimizer, section.learning_rate, section.epochs, class_weight),
+        block_recipe=Recipe.of(section, class_weight=class_weight),
         batch_size=section.batch_size,
         unfreeze=section.unfreeze,
         augmentation=Augmentation.of(params.augment) if section.augment else None,

@@ -4,17 +4,16 @@ from classifier.base.errors import one_line_errors
 from classifier.base.params import load_params
 from classifier.networks.from_scratch import train_from_scratch
 from classifier.training.augmentation import Augmentation
-from classifier.training.fit import Recipe
+from classifier.training.recipe import Recipe
 
 
 def main() -> None:
     params = load_params()
     train, augment = params.train, params.augment
-    epochs = augment.epochs or train.epochs
     train_from_scratch(
         "augmented",
         train.arch,
-        Recipe(train.optimizer, train.learning_rate, epochs, train.class_weight),
+        Recipe.of(train, epochs=augment.epochs or train.epochs),
         batch_size=train.batch_size,
         seed=params.seed,
         precision=train.precision,

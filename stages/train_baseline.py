@@ -3,7 +3,7 @@
 from classifier.base.errors import one_line_errors
 from classifier.base.params import load_params
 from classifier.networks.from_scratch import train_from_scratch
-from classifier.training.fit import Recipe
+from classifier.training.recipe import Recipe
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
     train_from_scratch(
         "baseline",
         train.arch,
-        Recipe(train.optimizer, train.learning_rate, train.epochs, train.class_weight),
+        Recipe.of(train),
         batch_size=train.batch_size,
         seed=params.seed,
         precision=train.precision,

@@ -15,7 +15,7 @@ from classifier.base.params import load_params
 from classifier.commands.demo import change_params
 from classifier.commands.recipe import command, load_recipe
 from classifier.networks.from_scratch import train_from_scratch
-from classifier.training.fit import Recipe
+from classifier.training.recipe import Recipe
 from classifier.transfer.finetune import finetune
 from tests.projects import ROOT
 from tests.training.test_fit import anew, made_splits

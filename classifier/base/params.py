@@ -20,7 +20,6 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
-Optimizer = Literal["rmsprop", "adam", "sgd"]
 
 
 def _number_range(text: str) -> str:
@@ -136,12 +135,24 @@ class Split(Section):
     drop_leaks: bool
 
 
-class Train(Section):
+class Training(Section):
+    """What a section has that trains."""
+
+    batch_size: Count
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"]
+    learning_rate: LearningRate
+    patience: Count | None
+    schedule: Literal["constant", "cosine", "step"]
+    warmup: Annotated[int, Field(ge=0)]
+    weight_decay: Rate
+    label_smoothing: Rate
+    ema: Probability | None
+    clip: Annotated[float, Field(gt=0)] | None
+
+
+class Train(Training):
     arch: Architecture
     epochs: Epochs
-    batch_size: Count
-    optimizer: Optimizer
-    learning_rate: LearningRate
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
     class_weight: Literal["none", "balanced"]
 
@@ -159,34 +170,26 @@ class Augment(Section):
     dropout: Rate
 
 
-class Finetune(Section):
+class Transfer(Training):
+    """What a section has that fine-tunes a pre-trained network."""
+
     weights: Name
+    dropout: Rate
+    head_epochs: Epochs
+    head_learning_rate: LearningRate
+    epochs: Annotated[int, Field(ge=0, le=100_000)]
+    augment: bool
+    views: Annotated[int, Field(ge=1, le=1000)] | None
+
+
+class Finetune(Transfer):
     head: Literal["dense", "classifier"]
     dense_units: Count
-    dropout: Rate
-    batch_size: Count
-    optimizer: Optimizer
-    head_epochs: Epochs
-    head_learning_rate: LearningRate
     unfreeze: Annotated[int, Field(ge=0, le=5)]
-    epochs: Annotated[int, Field(ge=0, le=100_000)]
-    learning_rate: LearningRate
-    augment: bool
-    views: Annotated[int, Field(ge=1, le=1000)] | None
 
 
-class MobileNet(Section):
-    weights: Name
-    dropout: Rate
-    batch_size: Count
-    optimizer: Optimizer
-    head_epochs: Epochs
-    head_learning_rate: LearningRate
+class MobileNet(Transfer):
     unfreeze: Annotated[int, Field(ge=0, le=14)]
-    epochs: Annotated[int, Field(ge=0, le=100_000)]
-    learning_rate: LearningRate
-    augment: bool
-    views: Annotated[int, Field(ge=1, le=1000)] | None
 
 
 class Evaluate(Section):
@@ -220,6 +223,22 @@ class Params(Section):
                 f"finetune.head is classifier, but data.image_size is {size}: "
                 f"VGG16's own dense layers need {VGG16_CLASSIFIER_INPUT}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def warm_up_comes_to_an_end(self) -> Self:
+        phases: list[tuple[Training, str, int]] = [
+            (self.train, "train.epochs", self.train.epochs),
+            (self.train, "augment.epochs", self.augment.epochs or self.train.epochs),
+        ]
+        for name, tuned in (("finetune", self.finetune), ("mobilenet", self.mobilenet)):
+            phases.append((tuned, f"{name}.head_epochs", tuned.head_epochs))
+            phases.append((tuned, f"{name}.epochs", tuned.epochs))
+        for section, key, epochs in phases:
+            if 0 < epochs <= section.warmup:
+                raise ValueError(
+                    f"{key} is {epochs}, but warmup is {section.warmup}: it has to be shorter"
+                )
         return self
 
 

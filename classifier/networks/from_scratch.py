@@ -10,9 +10,10 @@ from classifier.base.splits import read_split
 from classifier.training.augmentation import Augmentation, augment
 from classifier.training.batches import Batches
 from classifier.training.checkpoint import checkpoint_path
-from classifier.training.fit import Recipe, fit, start
+from classifier.training.fit import History, fit, start, write_curve
 from classifier.training.pooled import pooled
-from classifier.training.results import write_results
+from classifier.training.recipe import Recipe
+from classifier.training.results import CURVES, write_results
 from classifier.training.saving import in_float32
 
 
@@ -65,7 +66,12 @@ def train_from_scratch(
     prepare = (lambda images, rng: augment(images, augmentation, rng)) if augmentation else None
     batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare)
     held_out = Batches([validation.images], validation.labels, batch_size)
-    history = fit(pooled(model) if pools else model, batches, held_out, recipe, checkpoint)
+
+    def watch(history: History) -> None:
+        write_curve(CURVES / f"{name}.tsv", history.rows)
+
+    fast = pooled(model) if pools else model
+    history = fit(fast, batches, held_out, recipe, checkpoint, watch)
     history.check_finite(recipe)
     told = f"{arch} from random weights: {recipe.in_words()}, batches of {batch_size}"
     if augmentation:

@@ -41,6 +41,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.views = views
         self.labels = labels
+        self.targets: NDArray = labels  # what is learnt: the labels, in any form
         self.batch_size = batch_size
         self.seed = seed
         self.prepare = prepare
@@ -56,7 +57,7 @@ class Batches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return math.ceil(len(self.labels) / self.batch_size)
 
-    def __getitem__(self, position: int) -> tuple[Any, NDArray[np.int64]]:
+    def __getitem__(self, position: int) -> tuple[Any, NDArray]:
         rows = self.order[position * self.batch_size : (position + 1) * self.batch_size]
         # Counted from 1: a zero at the end would give the generator that shuffled the epoch.
         rng = np.random.default_rng([self.seed or 0, self.epoch, position + 1])
@@ -70,4 +71,4 @@ class Batches(keras.utils.PyDataset):
                 inputs[chosen == k] = view[rows[chosen == k]]
         if self.prepare:
             inputs = self.prepare(inputs, rng)
-        return inputs, self.labels[rows]
+        return inputs, self.targets[rows]

@@ -6,7 +6,7 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from classifier.base.errors import UserError
 from classifier.base.files import whole, write_text
 from classifier.training.batches import Batches
-from classifier.training.outputs import loss_for
+from classifier.training.outputs import loss_for, soft_accuracy, soft_labels
 from classifier.training.precision import Precision, choose
+from classifier.training.recipe import Recipe
 
 CURVE = (
     "epoch",
@@ -29,30 +30,6 @@ CURVE = (
     "validation_accuracy",
     "learning_rate",
 )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How weights are changed.
-
-    Attributes:
-        optimizer: rmsprop, adam or sgd.
-        learning_rate: of the optimizer.
-        epochs: passes over the training split.
-        class_weight: none, or balanced: classes count alike, however many pictures each has.
-    """
-
-    optimizer: str
-    learning_rate: float
-    epochs: int
-    class_weight: str = "none"
-
-    def in_words(self) -> str:
-        """Say it: `rmsprop at 0.00001, 5 epochs, classes weighted alike`."""
-        rate = np.format_float_positional(self.learning_rate, trim="-")
-        epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
-        weighted = ", classes weighted alike" if self.class_weight == "balanced" else ""
-        return f"{self.optimizer} at {rate}, {epochs}{weighted}"
 
 
 @dataclass
@@ -70,7 +47,7 @@ class History:
     @property
     def lowest(self) -> float:
         """The lowest validation loss; not finite where no epoch's was."""
-        return self.rows[self.best]["validation_loss"]
+        return self.rows[self.best]["validation_loss"] if self.rows else math.inf
 
     def check_finite(self, recipe: Recipe) -> None:
         """Refuse a training that taught nothing.
@@ -83,6 +60,12 @@ class History:
                 f"the training diverged: the validation loss is {self.lowest} in each of "
                 f"{len(self.rows)} epochs; lower the learning rate, which is {recipe.learning_rate}"
             )
+
+    def ended(self, recipe: Recipe) -> bool:
+        """Whether no epoch is left, or patience has run out."""
+        waited = len(self.rows) - 1 - self.best
+        impatient = recipe.patience is not None and waited >= recipe.patience
+        return len(self.rows) >= recipe.epochs or impatient
 
     def followed_by(self, later: "History") -> "History":
         """This training and one that went on from its best epoch, as one."""
@@ -111,6 +94,7 @@ def fit(
     validation: Batches,
     recipe: Recipe,
     checkpoint: Path,
+    watch: Callable[[History], None] = lambda history: None,
 ) -> History:
     """Train `model` and leave the weights of the epoch with the lowest validation loss in it.
 
@@ -124,19 +108,23 @@ def fit(
         validation: in order.
         recipe: how to train.
         checkpoint: a path that nothing else uses, different for different inputs and parameters.
+        watch: is given the history when training goes on, and after each epoch.
     """
-    model.compile(
-        optimizer=keras.optimizers.get(
-            {"class_name": recipe.optimizer, "config": {"learning_rate": recipe.learning_rate}}
-        ),
-        loss=loss_for(model),
-        metrics=["accuracy"],
-    )
+    soft = bool(recipe.label_smoothing)
+    if soft:
+        units = model.output_shape[-1]
+        train.targets = soft_labels(train.labels, units, recipe.label_smoothing)
+        validation.targets = soft_labels(validation.labels, units)
+    accuracy = keras.metrics.MeanMetricWrapper(soft_accuracy, "accuracy") if soft else "accuracy"
+    optimizer = recipe.made(len(train))
+    model.compile(optimizer=optimizer, loss=loss_for(model, soft=soft), metrics=[accuracy])
     model.optimizer.build(model.trainable_variables)
-    keeper = _Keeper(checkpoint, train, recipe)
+    keeper = _Keeper(checkpoint, train, recipe, watch)
     keeper.set_model(model)
     history = keeper.restore()
-    if len(history.rows) < recipe.epochs:
+    if history.rows:
+        watch(history)
+    if not history.ended(recipe):
         model.fit(
             train,
             validation_data=validation,
@@ -164,11 +152,15 @@ def _class_weights(labels: NDArray[np.int64], mode: str) -> dict[int, float] | N
 class _Keeper(keras.callbacks.Callback):
     """Keeps the curve, the best weights, and all that is needed to go on after an interruption."""
 
-    def __init__(self, path: Path, train: Batches, recipe: Recipe) -> None:
+    def __init__(
+        self, path: Path, train: Batches, recipe: Recipe, watch: Callable[[History], None]
+    ) -> None:
         super().__init__()
         self.path = path
         self.train = train
         self.recipe = recipe
+        self.watch = watch
+        self.rates = recipe.rates(len(train))
         self.history = History()
         self.best_weights: list[NDArray] = []
 
@@ -197,34 +189,57 @@ class _Keeper(keras.callbacks.Callback):
         self.train.start_epoch(epoch)
         self.started = time.monotonic()
 
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self.recipe.ema:
+            self.trained = self.model.get_weights()
+            # Puts the averages into the model.
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.validated = self.model.get_weights()
+        if self.recipe.ema:
+            self.model.set_weights(self.trained)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}
-        rows = self.history.rows
-        rows.append(
+        lowest, loss = self.history.lowest, logs["val_loss"]
+        self.history.rows.append(
             {
                 "epoch": epoch + 1,
                 "train_loss": logs["loss"],
-                "validation_loss": logs["val_loss"],
+                "validation_loss": loss,
                 "train_accuracy": logs["accuracy"],
                 "validation_accuracy": logs["val_accuracy"],
-                "learning_rate": self.recipe.learning_rate,
+                "learning_rate": self._rate(),
             }
         )
-        lowest, loss = self.history.lowest, logs["val_loss"]
-        if epoch == 0 or loss < lowest or not math.isfinite(lowest):
+        if loss < lowest or not math.isfinite(lowest):
             self.history.best = epoch
-            self.best_weights = self.model.get_weights()
+            self.best_weights = self.validated
         with whole(self.path) as beside:
             arrays: dict[str, Any] = {"history": json.dumps(asdict(self.history))}
             arrays |= {f"variable{i}": np.asarray(v) for i, v in enumerate(self._variables())}
             arrays |= {f"best{i}": weights for i, weights in enumerate(self.best_weights)}
             np.savez(beside, **arrays)
+        self.watch(self.history)
         left = self.recipe.epochs - epoch - 1
-        if epoch == self.first and left:
+        if left and self.history.ended(self.recipe):
+            self.model.stop_training = True
+            print(
+                f"ended after epoch {epoch + 1}: {self.recipe.patience} without a lower validation "
+                f"loss than epoch {self.history.best + 1}"
+            )
+        elif left and epoch == self.first:
             seconds = time.monotonic() - self.started
             print(
                 f"an epoch takes {seconds:.1f} s; {left} more: about {seconds * left / 60:.0f} min"
             )
+
+    def _rate(self) -> float:
+        """The learning rate of the last step."""
+        if isinstance(self.rates, float):
+            return self.rates
+        return float(self.rates(self.model.optimizer.iterations - 1))
 
     def _variables(self) -> list[Any]:
         """Weights, the states of random generators, and the optimizer's; not the metrics'."""

@@ -10,6 +10,8 @@ from classifier.training.fit import History, write_curve
 from classifier.training.precision import Precision
 from classifier.training.saving import save_model
 
+CURVES = Path("plots/curves")
+
 
 def write_results(
     name: str,
@@ -42,7 +44,7 @@ def write_results(
         write_json(models / f"{name}.json", {"recipe": recipe, "note": note})
     except OSError as error:
         raise UserError(f"{models} can't be written: {error.strerror or error}") from error
-    write_curve(Path("plots/curves") / f"{name}.tsv", history.rows)
+    write_curve(CURVES / f"{name}.tsv", history.rows)
     write_json(
         Path("metrics") / f"{name}.json",
         {

@@ -1,6 +1,6 @@
 """Transfer: a new head on a backbone's frozen features, then its last blocks as well."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from classifier.base.splits import Split, read_split
 from classifier.training.augmentation import Augmentation, augment
 from classifier.training.batches import Batches, Prepare
 from classifier.training.checkpoint import checkpoint_path
-from classifier.training.fit import History, Recipe, fit, start
-from classifier.training.results import write_results
+from classifier.training.fit import History, fit, start, write_curve
+from classifier.training.recipe import Recipe
+from classifier.training.results import CURVES, write_results
 from classifier.training.saving import in_float32
 from classifier.transfer.backbone import Backbone
 from classifier.transfer.features import frozen_features
@@ -75,7 +76,7 @@ def finetune(
         return backbone.build[head](image_size, classes, file, **options)
 
     model = accelerated(build(None if weights == "none" else found), len(train) + len(validation))
-    run = _Run(train, validation, batch_size, seed)
+    run = _Run(name, train, validation, batch_size, seed)
     history, checkpoint = run.head(model, backbone.head_starts_after[head], head_recipe)
     history.check_finite(head_recipe)
     checkpoints = [checkpoint]
@@ -84,7 +85,7 @@ def finetune(
     elif unfreeze and block_recipe.epochs:
         best_of_head = model.get_weights()
         cut_at = backbone.frozen_up_to(unfreeze)
-        later, checkpoint = run.blocks(model, cut_at, block_recipe, augmentation, views)
+        later, checkpoint = run.blocks(model, cut_at, block_recipe, augmentation, views, history)
         checkpoints.append(checkpoint)
         whole = history.followed_by(later)
         if whole.best == history.best:
@@ -139,6 +140,7 @@ def blocks_in_words(
 class _Run:
     """What both phases need. Each returns its history and the checkpoint that is to be deleted."""
 
+    name: str
     train: Split
     validation: Split
     batch_size: int
@@ -150,7 +152,8 @@ class _Run:
         checkpoint = self._checkpoint(frozen, trained, recipe, drawn=None)
         features = frozen_features(frozen, self.train)
         batches = Batches([features], self.train.labels, self.batch_size, seed=self.seed)
-        return fit(trained, batches, self._held_out(frozen), recipe, checkpoint), checkpoint
+        held_out, watch = self._held_out(frozen), self._watch(History())
+        return fit(trained, batches, held_out, recipe, checkpoint, watch), checkpoint
 
     def blocks(
         self,
@@ -159,6 +162,7 @@ class _Run:
         recipe: Recipe,
         augmentation: Augmentation | None,
         views: int | None,
+        before: History,
     ) -> tuple[History, Path]:
         """Train the last blocks and the head from where the head's best epoch left them."""
         frozen, trained = cut(model, cut_at)
@@ -167,7 +171,13 @@ class _Run:
         batches = Batches(
             inputs, self.train.labels, self.batch_size, seed=self.seed, prepare=prepare
         )
-        return fit(trained, batches, self._held_out(frozen), recipe, checkpoint), checkpoint
+        held_out, watch = self._held_out(frozen), self._watch(before)
+        return fit(trained, batches, held_out, recipe, checkpoint, watch), checkpoint
+
+    def _watch(self, before: History) -> Callable[[History], None]:
+        """Write the curve while it grows."""
+        path = CURVES / f"{self.name}.tsv"
+        return lambda history: write_curve(path, before.followed_by(history).rows)
 
     def _inputs(
         self, frozen: keras.Sequential, augmentation: Augmentation | None, views: int | None

@@ -147,7 +147,12 @@ def test_an_unknown_name_that_is_like_none_is_answered_with_all(tmp_path):
         ("train.epochs", 0, "greater than or equal to 1"),
         ("train.epochs", 1e2, "integer"),
         ("train.batch_size", 0, "greater than or equal to 1"),
-        ("train.optimizer", "Adam", "'rmsprop', 'adam' or 'sgd'"),
+        ("train.optimizer", "Adam", "'rmsprop', 'adam', 'adamw' or 'sgd'"),
+        ("train.schedule", "linear", "'constant', 'cosine' or 'step'"),
+        ("train.patience", 0, "greater than or equal to 1"),
+        ("finetune.ema", 1.0, "less than 1"),
+        ("finetune.label_smoothing", 1.0, "less than 1"),
+        ("train.clip", 0.0, "greater than 0"),
         ("train.learning_rate", 0.0, "greater than 0"),
         ("train.learning_rate", 10, "less than or equal to 1"),
         ("train.learning_rate", "0.001", "number"),
@@ -226,6 +231,21 @@ def test_the_classifier_head_needs_its_size_naming_both_keys(tmp_path):
     )
     good = accepted(tmp_path, finetune__head="classifier", data__image_size=224)
     assert good.finetune.head == "classifier"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"train.warmup": 30}, "train.epochs is 30"),
+        ({"train.warmup": 9, "augment.epochs": 9}, "augment.epochs is 9"),
+        ({"finetune.warmup": 5}, "finetune.epochs is 5"),
+    ],
+)
+def test_a_warm_up_that_never_ends_is_refused_naming_the_epochs(tmp_path, changes, key):
+    message = told(tmp_path, changes)
+    assert message == f"{key}, but warmup is {max(changes.values())}: it has to be shorter"
+    head_alone = accepted(tmp_path, finetune__warmup=5, finetune__epochs=0)
+    assert head_alone.finetune.warmup == 5
 
 
 def test_null_stands_where_it_means_something(tmp_path):

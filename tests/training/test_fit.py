@@ -20,8 +20,9 @@ from classifier.training import fit as fitting
 from classifier.training.augmentation import Augmentation
 from classifier.training.batches import Batches
 from classifier.training.checkpoint import checkpoint_path
-from classifier.training.fit import CURVE, Recipe, fit, start, write_curve
+from classifier.training.fit import CURVE, History, fit, start, write_curve
 from classifier.training.outputs import output_unit
+from classifier.training.recipe import Recipe
 from tests.projects import dependencies
 from tests.rounding import rounding
 
@@ -128,6 +129,23 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
     assert Path("other.npz").read_bytes() == Path("undisturbed.npz").read_bytes()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schedule": "cosine", "warmup": 2, "optimizer": "adamw", "weight_decay": 0.1},
+        {"schedule": "step", "label_smoothing": 0.1, "clip": 0.1},
+        {"ema": 0.9},
+    ],
+    ids=" ".join,
+)
+def test_a_training_with_these_options_goes_on_as_if_undisturbed(monkeypatch, options):
+    recipe = replace(RECIPE, **options)
+    trained("undisturbed.npz", recipe)
+    interrupted(monkeypatch, lambda: trained("other.npz", recipe), epoch=2, batch=1)
+    trained("other.npz", recipe)
+    assert Path("other.npz").read_bytes() == Path("undisturbed.npz").read_bytes()
+
+
 def test_a_training_interrupted_twice_ends_the_same(monkeypatch):
     history, weights = trained("undisturbed.npz")
     for epoch in (1, 2):
@@ -231,7 +249,9 @@ def test_a_stage_that_was_interrupted_leaves_the_same_files(monkeypatch, tmp_pat
     for path in OUTPUTS:
         Path(path.format("augmented")).unlink()
     interrupted(monkeypatch, stage_trained, epoch=1, batch=1)
-    assert not any(Path(path.format("augmented")).exists() for path in OUTPUTS)
+    # The curve alone, which grows while it trains: DVC takes no stage for done without its model.
+    assert [Path(path.format("augmented")).exists() for path in OUTPUTS] == [False, True, False]
+    assert len(Path(OUTPUTS[1].format("augmented")).read_text().splitlines()) == 1 + 1
     assert len(checkpoints(tmp_path)) == 1
     stage_trained()
     assert "going on after epoch 1" in capsys.readouterr().out
@@ -330,11 +350,14 @@ def test_a_network_that_diverged_is_not_kept(tmp_path):
     assert not Path("data/models").exists()
 
 
-def test_the_model_left_has_the_loss_that_the_curve_says():
+@pytest.mark.parametrize("options", [{}, {"ema": 0.9}, {"label_smoothing": 0.3}])
+def test_the_model_left_has_the_loss_that_the_curve_says(options):
+    """With averaged weights those; with smoothed labels the loss by the labels as they are."""
     anew()
     model = tiny()
-    train, validation = data()
-    history = fit(model, train, validation, RECIPE, Path("a.npz"))
+    history = fit(model, *data(), replace(RECIPE, **options), Path("a.npz"))
+    _, validation = data()
+    model.compile(loss="binary_crossentropy", metrics=["accuracy"])
     loss, accuracy = model.evaluate(validation, verbose=0)
     best = min(history.rows, key=lambda row: row["validation_loss"])
     assert history.rows[history.best] == best
@@ -345,10 +368,60 @@ def test_the_model_left_has_the_loss_that_the_curve_says():
     assert {row["learning_rate"] for row in history.rows} == {0.01}
 
 
+# an early end
+
+VALIDATION_LOSSES = [3.0, 1.0, 2.0, 1.5, 1.0, 0.5]
+
+
+@pytest.fixture
+def losses(monkeypatch) -> None:
+    on_epoch_end = fitting._Keeper.on_epoch_end
+
+    def with_loss(keeper, epoch, logs=None):
+        on_epoch_end(keeper, epoch, logs | {"val_loss": VALIDATION_LOSSES[epoch]})
+
+    monkeypatch.setattr(fitting._Keeper, "on_epoch_end", with_loss)
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(None, 6), (1, 3), (2, 4), (3, 5), (4, 6)])
+def test_training_ends_when_patience_has_run_out(patience, epochs):
+    recipe = replace(RECIPE, epochs=6, patience=patience)
+    rows = [{"validation_loss": loss} for loss in VALIDATION_LOSSES]
+    ended = [History(rows[:n], min(n - 1, 1)).ended(recipe) for n in range(1, 6)]
+    assert [*ended, True].index(True) + 1 == epochs
+
+
+@pytest.mark.usefixtures("losses")
+def test_an_interruption_does_not_begin_the_count_anew(monkeypatch, capsys):
+    recipe = replace(RECIPE, epochs=6, patience=2)
+    history, _ = trained("undisturbed.npz", recipe)
+    assert (len(history.rows), history.best) == (4, 1)
+    interrupted(monkeypatch, lambda: trained("other.npz", recipe), epoch=3, batch=1)
+    capsys.readouterr()
+    trained("other.npz", recipe)
+    told = "ended after epoch 4: 2 without a lower validation loss than epoch 2"
+    assert told in capsys.readouterr().out
+    assert Path("other.npz").read_bytes() == Path("undisturbed.npz").read_bytes()
+    monkeypatch.setattr(keras.Model, "fit", None)
+    assert trained("other.npz", recipe)[0] == history  # patience has run out already
+
+
+def test_the_history_is_watched_after_every_epoch_and_when_it_goes_on(monkeypatch):
+    seen = []
+
+    def watched():
+        anew()
+        fit(tiny(), *data(), RECIPE, Path("a.npz"), lambda history: seen.append(len(history.rows)))
+
+    interrupted(monkeypatch, watched, epoch=2, batch=1)
+    watched()
+    assert seen == [1, 2, 2, 3, 4]
+
+
 # what a training consists of
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adamw", "sgd"])
 def test_optimizer_and_learning_rate_are_those_of_the_recipe(optimizer):
     model = tiny()
     fit(model, *data(), Recipe(optimizer, 0.003, epochs=1), Path("a.npz"))
@@ -478,7 +551,7 @@ def test_no_variable_of_keras_cuts_a_training_short(tmp_path):
     made_splits(tmp_path, 78, train=8, validation=4)
     code = """
 from classifier.networks.from_scratch import train_from_scratch
-from classifier.training.fit import Recipe
+from classifier.training.recipe import Recipe
 recipe = Recipe("sgd", 0.01, epochs=2)
 train_from_scratch("m", "cnn5", recipe, batch_size=4, seed=1, precision="float32")
 """

@@ -11,8 +11,9 @@ import pytest
 
 from classifier.base.errors import UserError
 from classifier.training.augmentation import Augmentation
-from classifier.training.fit import CURVE, History, Recipe
+from classifier.training.fit import CURVE, History
 from classifier.training.precision import Precision
+from classifier.training.recipe import Recipe
 from classifier.training.results import write_results
 from classifier.transfer.finetune import blocks_in_words, in_words
 from classifier.transfer.vgg16 import VGG16

@@ -11,7 +11,8 @@ import pytest
 from classifier.base.errors import UserError
 from classifier.base.params import load_params
 from classifier.training.augmentation import Augmentation, augment
-from classifier.training.fit import Recipe, start
+from classifier.training.fit import start
+from classifier.training.recipe import Recipe
 from classifier.transfer import features
 from classifier.transfer import finetune as module
 from classifier.transfer.finetune import finetune
