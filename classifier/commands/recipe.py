@@ -79,6 +79,11 @@ class Recipe(Section):
         """The params.yaml that it differs from."""
         return Path(self.pipeline or "") / "params.yaml"
 
+    @property
+    def folder(self) -> list[str]:
+        """What `dvc` is told of where it runs."""
+        return ["--cd", self.pipeline] if self.pipeline else []
+
 
 def names() -> list[str]:
     """All recipes, in order."""
@@ -121,11 +126,10 @@ def command(name: str, recipe: Recipe, where: str, changes: dict[str, Any]) -> l
         where: --temp or --queue: in a copy of the checkout, whose params.yaml stays as it is.
         changes: of parameters beyond the recipe's, by dotted key.
     """
-    folder = ["--cd", recipe.pipeline] if recipe.pipeline else []
     values = (f"{key}={_written(value)}" for key, value in (recipe.params | changes).items())
     options = [part for one in values for part in ("-S", one)]
     target = [stage_of(recipe.model)] if recipe.model else []
-    return [*folder, "exp", "run", where, "-n", name, *options, *target]
+    return [*recipe.folder, "exp", "run", where, "-n", name, *options, *target]
 
 
 def _written(value: Any) -> str:
@@ -162,8 +166,9 @@ def run(options: Namespace) -> None:
     _check_committed(recipe.params_file)
     for one in runs:
         run_dvc(one, Path(), cache_folder("logs") / "recipe.log")
-    told = "dvc queue start runs them; " if options.seeds else ""
-    print(f"{told}python -m classifier recipes shows the figures")
+    if options.seeds:
+        print(f"{shlex.join(['dvc', *recipe.folder, 'queue', 'start'])} runs them")
+    print("python -m classifier recipes shows the figures")
 
 
 def _check_committed(params: Path) -> None:
