@@ -98,7 +98,7 @@ def run(options: Namespace) -> None:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
         write_text(PAGE, f"{before}{BEGIN}\n{markdown(recipes, results)}\n{END}{after}")
-    print(markdown(recipes, results), end="")
+    print(text(table(recipes, results)))
 
 
 def recorded() -> list[Result]:
@@ -187,12 +187,12 @@ def _of_model(
     from dvc.api import DVCFileSystem
 
     files = DVCFileSystem(rev=revision)
-    text = git("show", f"{revision}:plots/curves/{recipe.model}.tsv")
-    curve = list(csv.DictReader(io.StringIO(text), delimiter="\t"))
+    written = git("show", f"{revision}:plots/curves/{recipe.model}.tsv")
+    curve = list(csv.DictReader(io.StringIO(written), delimiter="\t"))
     metrics = json.loads(git("show", f"{revision}:metrics/{recipe.model}.json"))
     for one in wanted:
-        table = files.read_text(f"data/splits/{one.split}.csv", encoding="utf-8")
-        pictures = len(list(csv.DictReader(io.StringIO(table))))
+        listed = files.read_text(f"data/splits/{one.split}.csv", encoding="utf-8")
+        pictures = len(list(csv.DictReader(io.StringIO(listed))))
         if one.split == "test":
             accuracy = _tested(files, f"data/models/{recipe.model}.keras")
         elif one.epoch:
@@ -232,8 +232,8 @@ def _params(recipe: Recipe, revision: str) -> dict[str, Any]:
         return content
 
 
-def markdown(recipes: dict[str, Recipe], results: Sequence[Result]) -> str:
-    """Write the table of what was published and measured, and in what each recipe differs."""
+def table(recipes: dict[str, Recipe], results: Sequence[Result]) -> list[list[str]]:
+    """Lay out what was published and measured: a row for each accuracy and class of machine."""
     rows = [["recipe", "accuracy on", "published", "measured", "seeds", "machine"]]
     for name, recipe in recipes.items():
         for one in recipe.accuracy:
@@ -244,19 +244,28 @@ def markdown(recipes: dict[str, Recipe], results: Sequence[Result]) -> str:
                 here = [r for r in of if r.machine == place]
                 seeds = ", ".join(str(r.seed) for r in here)
                 rows.append([name, where, one.published or "", measured(here), seeds, place])
+    return rows
+
+
+def text(rows: Sequence[Sequence[str]]) -> str:
+    """Write a table for a terminal."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    table = [
-        f"| {' | '.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))} |"
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
-    ]
+    )
+
+
+def markdown(recipes: dict[str, Recipe], results: Sequence[Result]) -> str:
+    """Write the table for the page, and in what each recipe differs from its source."""
+    head, *rows = (f"| {' | '.join(row)} |" for row in table(recipes, results))
     notes = [
         line
         for name, recipe in recipes.items()
         if recipe.note
         for line in wrap(f"- {name}: {recipe.note}", 100, subsequent_indent="  ")
     ]
-    return "\n".join([*table, "", *notes, ""])
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows, "", *notes, ""])
 
 
 def measured(results: Sequence[Result]) -> str:
@@ -269,11 +278,11 @@ def measured(results: Sequence[Result]) -> str:
         return ""
     accuracies = [one.accuracy for one in results]
     mean = sum(accuracies) / len(accuracies)
-    text = percent(mean)
+    said = percent(mean)
     if results[0].split != "train":
         pictures = results[0].pictures
         found = proportion(round(mean * pictures), pictures)
-        text += f" ({points(found.low)} to {points(found.high)})"
+        said += f" ({points(found.low)} to {points(found.high)})"
     if len(accuracies) > 1:
-        text += f", seeds {points(min(accuracies))} to {points(max(accuracies))}"
-    return text
+        said += f", seeds {points(min(accuracies))} to {points(max(accuracies))}"
+    return said
