@@ -15,7 +15,14 @@ PALETTE = (
 
 # Each network and the smallest input that leaves it something to convolve, pixels. To add one,
 # write classifier/networks/NAME.py with a function NAME in it, and name it here.
-NETWORKS = {"cnn5": 78, "cnn3": 8, "cnn3_flowers": 8, "cnn2": 8, "cnn_002": 22}
+NETWORKS = {
+    "cnn5": 78,
+    "cnn3": 8,
+    "cnn3_flowers": 8,
+    "cnn2": 8,
+    "cnn_002": 22,
+    "xception_small": 8,
+}
 
 
 def colour(number: int) -> str:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 # Below so many pixels a feature map says nothing about where in the picture.
 SMALLEST_MAP = 5
+CONVOLUTIONS = (layers.Conv2D, layers.SeparableConv2D)
+POOLINGS = (layers.MaxPooling2D, layers.AveragePooling2D)
 
 
 def grad_cam(
@@ -43,8 +45,12 @@ def grad_cam(
 
 
 def explained_layer(model: keras.Model) -> keras.Layer:
-    """Return the last convolution whose map is 5 pixels wide or more, or else the first one."""
-    found = [layer for layer in layers_in(model) if isinstance(layer, layers.Conv2D)]
+    """Return the last convolution whose map is 5 pixels wide or more, or else the first one.
+
+    Where branches are added up, their sum counts as one: a convolution is but a part of it.
+    """
+    kinds = (*CONVOLUTIONS, layers.Add)
+    found = [layer for layer in layers_in(model) if isinstance(layer, kinds)]
     wide = [layer for layer in found if min(layer.output.shape[1:3]) >= SMALLEST_MAP]
     return (wide or found[:1])[-1]
 
@@ -70,31 +76,31 @@ def logit_gradient(
             logits = features([images], training=False) @ output.kernel + output.bias
         signs = np.eye(output.units)[classes] if output.units > 1 else 2 * classes[:, None] - 1
         logit = tf.reduce_sum(logits * signs.astype(np.float32))
-    [found] = maps
+    [(_, found)] = maps
     return found.numpy(), tape.gradient(logit, found).numpy()
 
 
 @contextmanager
 def listening(
     listened: Sequence[keras.Layer], heard: Callable[[Any], None] = lambda output: None
-) -> Iterator[list[Any]]:
-    """Collect what layers put out while models are called, in the order of the calls.
+) -> Iterator[list[tuple[str, Any]]]:
+    """Collect names and outputs of layers while models are called, in the order of the calls.
 
     A layer inside another model has no tensor in the outer one's graph that could be asked for.
     """
-    outputs: list[Any] = []
+    outputs: list[tuple[str, Any]] = []
 
-    def also_kept(call: Callable[..., Any]) -> Callable[..., Any]:
+    def also_kept(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def kept(*args: Any, **options: Any) -> Any:
             output = call(*args, **options)
             heard(output)
-            outputs.append(output)
+            outputs.append((name, output))
             return output
 
         return kept
 
     for layer in listened:
-        layer.call = also_kept(layer.call)
+        layer.call = also_kept(layer.name, layer.call)
     try:
         yield outputs
     finally:
@@ -114,11 +120,8 @@ def activations(
     Returns:
         The layers' names and outputs, float32 [h, w, channels], in order.
     """
-    kinds = (layers.Conv2D, layers.MaxPooling2D, layers.AveragePooling2D)
+    kinds = (*CONVOLUTIONS, *POOLINGS)
     spatial = [layer for layer in layers_in(model) if isinstance(layer, kinds)]
     with listening(spatial) as outputs:
         model(np.asarray(image)[np.newaxis], training=False)
-    return [
-        (layer.name, np.asarray(output[0], np.float32))
-        for layer, output in zip(spatial, outputs, strict=True)
-    ]
+    return [(name, np.asarray(output[0], np.float32)) for name, output in outputs]

@@ -12,6 +12,7 @@ from classifier.evaluation.explanations import (
     logit_gradient,
 )
 from classifier.networks.cnn5 import cnn5
+from classifier.networks.xception_small import xception_small
 from classifier.transfer.vgg16 import vgg16
 
 
@@ -141,6 +142,7 @@ def test_the_layer_explained_is_the_last_with_a_map_of_some_size():
     assert explained_layer(cnn5(80, 2)).name == "conv4"  # conv5 sees a single position
     assert explained_layer(vgg16(80, 2, None, dense_units=4)).name == "block5_conv3"
     assert explained_layer(vgg16(32, 2, None, dense_units=4)).name == "block3_conv3"
+    assert explained_layer(xception_small(180, 2)).name == "block5"  # the sum of its branches
 
 
 def test_activations_are_those_of_every_convolution_and_pooling_layer():
@@ -163,3 +165,13 @@ def test_activations_are_those_of_every_convolution_and_pooling_layer():
     ]
     pooled = found["conv1"].reshape(39, 2, 39, 2, 32).max(axis=(1, 3))
     np.testing.assert_array_equal(found["pool1"], pooled)
+
+
+def test_activations_of_branches_have_the_names_of_their_layers():
+    model = xception_small(32, 2)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    found = dict(activations(model, image))
+    assert len(found) == 1 + 5 * 4  # of each block two convolutions, pooling and shortcut
+    asked = keras.Model(model.inputs, [model.get_layer(name).output for name in found])
+    for output, (name, ours) in zip(asked([image[np.newaxis]]), found.items(), strict=True):
+        np.testing.assert_allclose(ours, output[0], atol=1e-5, err_msg=name)
