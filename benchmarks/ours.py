@@ -59,8 +59,8 @@ def features(channel: Channel, *, splits: str, weights: str | None) -> None:
     train = read_split("train", Path(splits))
     from classifier.training.augmentation import Augmentation
     from classifier.training.fit import start
+    from classifier.transfer.backbone import cut
     from classifier.transfer.features import frozen_features
-    from classifier.transfer.finetune import cut
     from classifier.transfer.vgg16 import VGG16, vgg16
     from classifier.transfer.winograd import accelerated
 
@@ -132,7 +132,8 @@ def prediction_vgg16(
 
 def _predicting(model: Any, images: str) -> Callable[[int], None]:
     """Save and load the model as the pipeline does, then score one batch again and again."""
-    from classifier.evaluation.scores import scores
+    from classifier.evaluation.inference import class_scores, compiled, in_batches, in_precision
+    from classifier.training.precision import choose
     from classifier.training.saving import load_model, save_model
     from classifier.transfer.winograd import accelerated
 
@@ -141,11 +142,12 @@ def _predicting(model: Any, images: str) -> Callable[[int], None]:
         loaded, _ = load_model(Path(folder) / "model.keras")
     batch = np.load(images)
     with _as_for_many():
-        loaded = accelerated(loaded, len(batch))
+        loaded = accelerated(in_precision(loaded, choose("auto").policy), len(batch))
+    run = compiled(loaded)
 
     def work(count: int) -> None:
         for _ in range(count):
-            scores(loaded, batch)
+            class_scores(in_batches(run, batch)[0])
 
     return work
 

@@ -18,7 +18,10 @@ from classifier.evaluation.scores import look
 from classifier.report import page
 from classifier.report.draw import draw
 from classifier.training.augmentation import Augmentation
+from classifier.training.precision import choose
 from classifier.training.saving import load_model
+from classifier.transfer.mobilenet import MOBILENET
+from classifier.transfer.vgg16 import VGG16
 
 FOLDER, PLOTS = Path("data/evaluation"), Path("plots")
 
@@ -31,7 +34,14 @@ def main() -> None:
     files = {name: Path("data/models") / f"{name}.keras" for name in MODELS}
     models = {name: load_model(path)[0] for name, path in files.items()}
 
-    seen = look(models, splits, features_of=MODELS[-1])
+    chosen = choose(params.train.precision)
+    print(f"precision: {chosen.policy} ({chosen.reason})")
+    vgg16, mobilenet = params.finetune, params.mobilenet
+    frozen = {
+        "vgg16": VGG16.never_trained(vgg16.head, vgg16.unfreeze, vgg16.epochs),
+        "mobilenet": MOBILENET.never_trained("linear", mobilenet.unfreeze, mobilenet.epochs),
+    }
+    seen = look(models, splits, MODELS[-1], chosen.policy, frozen)
     scores = seen.scores["test"]
     metrics = {name: headline(test.labels, table) for name, table in scores.items()}
     details = all_details(splits, seen, params.evaluate.threshold, positive)

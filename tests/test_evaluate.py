@@ -16,7 +16,7 @@ from classifier.base.files import write_json
 from classifier.base.splits import read_split, write_split
 from classifier.commands.demo import change_params
 from classifier.evaluation.calibration_file import read_calibration
-from classifier.evaluation.scores import scores
+from classifier.evaluation.inference import scores
 from classifier.networks.cnn5 import cnn5
 from classifier.report.draw import PICTURES
 from classifier.training.fit import write_curve
@@ -47,7 +47,11 @@ def lay_out() -> None:
     Path("params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     change_params(
         Path("params.yaml"),
-        {"data": {"image_size": SIZE}, "finetune": {"weights": "none", "epochs": 1}},
+        {
+            "data": {"image_size": SIZE},
+            "train": {"precision": "float32"},
+            "finetune": {"weights": "none", "epochs": 1},
+        },
     )
     facts = {"name": "trees", "source": "trees.zip", "layout": "one folder per class"}
     write_json(Path("data/raw/dataset.json"), facts)

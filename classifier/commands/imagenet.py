@@ -47,7 +47,7 @@ def predict(
     with stderr_silenced():
         import keras
 
-        from classifier.evaluation.scores import scores
+        from classifier.evaluation.inference import class_scores, compiled
         from classifier.transfer.backbone import load_weights
 
         model = getattr(keras.applications, builder)(weights=None)
@@ -56,10 +56,11 @@ def predict(
     # What auto means, the pipeline finds in its own pictures, and may not have run.
     grey16 = params.data.grey16 if params.data.levels else "0-65535"
     data = params.data.model_copy(update={"image_size": SIZE, "grey16": grey16})
+    run = compiled(model)
     for paths, pixels in batches(
         decoded(sources, params.model_copy(update={"data": data}), complain)
     ):
-        found = scores(model, preprocess(pixels.astype(np.float32)))
+        found = class_scores(run(preprocess(pixels.astype(np.float32))))
         yield from decide(paths, found, classes, UNCALIBRATED, RUNNERS_UP)
 
 

@@ -5,6 +5,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -96,18 +97,24 @@ def predict(
     # Seconds, and only now: a mistyped name is told at once. TensorFlow greets on standard error,
     # whatever its log level; only what concerns the user's files belongs there.
     with stderr_silenced():
-        from classifier.evaluation.scores import scores
+        from classifier.evaluation.inference import class_scores, compiled, in_precision
+        from classifier.training.precision import choose
         from classifier.training.saving import load_model
 
         model, metadata = load_model(path)
+        precision = calibration.precision
+        with redirect_stdout(None):  # of a GPU that is not used
+            if precision != "float32" and choose(params.train.precision).policy != precision:
+                precision = "float32"
     size = model.input_shape[1]
     if size != params.data.image_size:
         raise UserError(
             f"{path} takes pictures of {size} pixels, but params.yaml has data.image_size "
             f"{params.data.image_size}: dvc repro, or set it back"
         )
+    run = compiled(in_precision(model, precision))
     for paths, pixels in batches(decoded(sources, params, complain)):
-        yield from decide(paths, scores(model, pixels), metadata["classes"], calibration)
+        yield from decide(paths, class_scores(run(pixels)), metadata["classes"], calibration)
 
 
 def batches(

@@ -210,7 +210,7 @@ def _of_model(
 def _tested(files: Any, model: str) -> float:
     """Pass the test split of an experiment through its model; return the accuracy."""
     from classifier.base.splits import read_split
-    from classifier.evaluation.scores import scores
+    from classifier.evaluation.inference import scores
     from classifier.training.saving import load_model
 
     with tempfile.TemporaryDirectory() as place:

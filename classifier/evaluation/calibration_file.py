@@ -16,21 +16,23 @@ class Calibration:
     """What was found on the validation split; all but the temperature is None for three classes.
 
     An image whose uncalibrated score of `positive` is at least `threshold` is called that class.
+    The model may compute in `precision`, a Keras dtype policy, where the machine is fast at it.
     """
 
     temperature: float
     threshold: float | None
     positive: str | None
+    precision: str = "float32"
 
 
 def write_calibrations(
     path: Path, judged: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]
 ) -> None:
-    """Write temperature, threshold, positive class and the SHA-256 of the model's file, by model.
+    """Write what was found of each model, and the SHA-256 of its file.
 
     Args:
         path: of the file.
-        judged: by model, as `details.judge` returns it.
+        judged: by model, as details.json has it.
         models: the file of each.
     """
     content = {}
@@ -41,6 +43,7 @@ def write_calibrations(
             "temperature": one["temperature"],
             "threshold": threshold["value"],
             "positive": threshold["positive"],
+            "precision": one["tested"]["policy"],
         }
     write_json(path, content)
 
@@ -54,7 +57,9 @@ def read_calibration(path: Path, model: Path) -> Calibration:
     name = model.stem
     try:
         found = json.loads(path.read_text(encoding="utf-8"))[name]
-        calibration = Calibration(found["temperature"], found["threshold"], found["positive"])
+        calibration = Calibration(
+            found["temperature"], found["threshold"], found["positive"], found["precision"]
+        )
     except (FileNotFoundError, KeyError) as error:
         raise UserError(f"{path} has no calibration of {name}: dvc repro evaluate") from error
     if found.get("model_sha256") != _digest(model):

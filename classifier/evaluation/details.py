@@ -47,9 +47,9 @@ def all_details(
         positive: which of two classes is the positive one.
 
     Returns:
-        models (see `judge`), comparisons (each pair's `comparison.Comparison`), label_errors and
-        outliers, classes, positive (the name of that class; None for more than two) and images: how
-        many each split has.
+        models (see `judge`; tested: in which precision, and why), comparisons (each pair's
+        `comparison.Comparison`), label_errors and outliers, classes, positive (the name of that
+        class; None for more than two) and images: how many each split has.
     """
     validation, test = (splits[name] for name in JUDGED)
     classes = test.classes
@@ -61,6 +61,7 @@ def all_details(
             goal,
             positive,
         )
+        | {"tested": asdict(seen.tested[name])}
         for name, scores in seen.scores["test"].items()
     }
     judged = {name: splits[name] for name in JUDGED}

@@ -2,19 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from classifier.base.errors import UserError
 from classifier.base.splits import Split
+from classifier.evaluation.inference import (
+    Inference,
+    agreement,
+    class_scores,
+    compiled,
+    in_batches,
+    in_precision,
+)
+from classifier.training.precision import dtype_policy
+from classifier.transfer.backbone import cut
+from classifier.transfer.features import frozen_features
 from classifier.transfer.winograd import accelerated
 
-PREDICTED_AT_ONCE = 32
 JUDGED = ("validation", "test")  # what was chosen, and tested, on pictures not trained on
 
 
@@ -25,33 +33,55 @@ class Seen:
     Attributes:
         scores: by split (those of `JUDGED`) and model, float64 [n, k], rows sum to 1.
         features: by split, float32 [n, d], what one model's output layer is given.
+        tested: by model, the precision that the scores were computed in.
     """
 
     scores: dict[str, dict[str, NDArray[np.float64]]]
     features: dict[str, NDArray[np.float32]]
+    tested: dict[str, Inference]
 
 
-def look(models: Mapping[str, keras.Model], splits: Mapping[str, Split], features_of: str) -> Seen:
+def look(
+    models: Mapping[str, keras.Model],
+    splits: Mapping[str, Split],
+    features_of: str,
+    policy: str = "float32",
+    frozen_up_to: Mapping[str, str] | None = None,
+) -> Seen:
     """Pass pictures through each model, once.
 
     Args:
         models: by name.
         splits: train, validation and test.
         features_of: the model whose features are kept, of all splits.
+        policy: the precision that the machine is fast at; a model whose calls it changes is passed
+            in float32.
+        frozen_up_to: by model, the last layer that its training never changed, up to which features
+            are taken from .cache/features and kept there.
 
     Raises:
         UserError: what a model gives is not finite.
     """
-    seen = Seen({name: {} for name in JUDGED}, {})
+    seen = Seen({name: {} for name in JUDGED}, {}, {})
+    validation = splits["validation"]
     for model_name, model in models.items():
         wanted = list(splits) if model_name == features_of else JUDGED
-        fast = accelerated(model, sum(len(splits[name]) for name in wanted))
-        # A large network's pass over the pictures is what evaluation waits for: whatever else is
-        # wanted of it comes from the same pass.
-        features = [fast.layers[-1].input] if model_name == features_of else []
-        run = compiled(keras.Model(fast.inputs, [fast.outputs[0], *features]))
+        passing = partial(
+            _passing,
+            model,
+            pictures=sum(len(splits[name]) for name in wanted),
+            cut_at=(frozen_up_to or {}).get(model_name),
+            features=model_name == features_of,
+        )
+        run = passing(policy)
+        passed = {"validation": run(validation, f"{model_name}, validation")}
+        found = class_scores(passed["validation"][0])
+        tested = agreement(model, policy, validation.images, found)
+        if tested.policy != policy:
+            run, passed = passing(tested.policy), {}
+        seen.tested[model_name] = tested
         for name in wanted:
-            parts = _pass(run, splits[name].images, f"{model_name}, {name}")
+            parts = passed.get(name) or run(splits[name], f"{model_name}, {name}")
             if not all(np.isfinite(part).all() for part in parts):
                 raise UserError(
                     f"{model_name} diverged in training: its scores are not finite; lower its "
@@ -59,53 +89,27 @@ def look(models: Mapping[str, keras.Model], splits: Mapping[str, Split], feature
                 )
             if name in JUDGED:
                 seen.scores[name][model_name] = class_scores(parts[0])
-            if features:
+            if model_name == features_of:
                 seen.features[name] = parts[1]
     return seen
 
 
-def compiled(model: keras.Model) -> Callable[[NDArray[np.uint8]], Any]:
-    """Trace a model once for batches of any size.
+def _passing(
+    model: keras.Model, policy: str, *, pictures: int, cut_at: str | None, features: bool
+) -> Callable[[Split, str], list[NDArray]]:
+    """How to pass so many pictures: scores, and what the last layer is given where it is wanted."""
+    with dtype_policy(policy):
+        rest = accelerated(in_precision(model, policy), pictures)
+        if cut_at:
+            frozen, rest = cut(rest, cut_at)
+    # A large network's pass over the pictures is what evaluation waits for: whatever else is wanted
+    # of it comes from the same pass.
+    made = rest.outputs[0]._keras_history  # Keras has no public name for the edges of a graph
+    kept = made.operation._inbound_nodes[made.node_index].input_tensors if features else []
+    run = compiled(keras.Model(rest.inputs, [rest.outputs[0], *kept]))
 
-    Keras traces its functions anew for the last, smaller batch, and for each copy of a model.
-    """
-    shape = tf.TensorSpec(model.inputs[0].shape, tf.uint8)
-    return tf.function(lambda images: model(images, training=False), input_signature=[shape])
+    def passing(split: Split, title: str) -> list[NDArray]:
+        inputs = frozen_features(frozen, split) if cut_at else split.images
+        return in_batches(run, inputs, title)
 
-
-def _pass(
-    run: Callable[[NDArray[np.uint8]], Any], images: NDArray[np.uint8], title: str
-) -> list[NDArray]:
-    """Each of a model's outputs, for all pictures."""
-    parts = []
-    with tqdm(total=len(images), desc=title, unit=" pictures", disable=None) as bar:
-        for start in range(0, len(images), PREDICTED_AT_ONCE):
-            batch = np.asarray(images[start : start + PREDICTED_AT_ONCE])
-            parts.append([output.numpy() for output in keras.tree.flatten(run(batch))])
-            bar.update(len(batch))
-    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
-
-
-def scores(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Compute the probability of each class.
-
-    Args:
-        model: from uint8 [n, size, size, 3] to [n, 1] or [n, classes].
-        images: uint8 [n, size, size, 3].
-
-    Returns:
-        float64 [n, classes]; rows sum to 1.
-
-    Examples:
-        >>> model, metadata = load_model(Path("data/models/baseline.keras"))
-        >>> table = scores(model, read_split("test").images)
-    """
-    return class_scores(model.predict(images, batch_size=PREDICTED_AT_ONCE, verbose=0))
-
-
-def class_scores(outputs: NDArray) -> NDArray[np.float64]:
-    """Turn a network's outputs, [n, 1] or [n, classes], into float64 [n, classes]."""
-    outputs = np.asarray(outputs, np.float64)
-    if outputs.shape[1] == 1:
-        return np.concatenate([1 - outputs, outputs], axis=1)
-    return outputs / outputs.sum(axis=1, keepdims=True)
+    return passing

@@ -196,6 +196,7 @@ def view(content: Report) -> dict[str, Any]:
         "scale": accuracy_scale(tests),
         "rows": figure_rows(details),
         "training": training(content.curves, content.kept),
+        "tested": {name: tested(**details["models"][name]["tested"]) for name in names},
         "learning": [
             charts.learning(content.curves, content.kept, measure)
             for measure in ("accuracy", "loss")
@@ -310,6 +311,11 @@ def figure_rows(details: dict[str, Any]) -> list[tuple[str, list[Row]]]:
 def training(curves: dict[str, list[dict[str, Any]]], kept: dict[str, int]) -> dict[str, str]:
     """Which epoch of each model was kept."""
     return {name: f"epoch {kept[name]} of {len(rows)} was kept" for name, rows in curves.items()}
+
+
+def tested(policy: str, why: str) -> str:
+    """The precision that a model was tested in, and why in it."""
+    return f"{policy}, {why}" if why else policy
 
 
 def ranking(content: Report, names: list[str]) -> list[charts.Chart]:

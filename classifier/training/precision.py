@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -53,6 +55,17 @@ def choose(requested: str) -> Precision:
     gain = _bfloat16_gain()
     found = f"the CPU has {', '.join(sorted(flags))}, measured {gain:.1f} times float32's speed"
     return Precision("mixed_bfloat16" if gain >= REQUIRED_GAIN else "float32", found, "cpu")
+
+
+@contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Make layers that are built in the block compute in this precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _for_gpu(capability: tuple[int, int]) -> Precision:

@@ -11,6 +11,7 @@ import keras
 
 from classifier.base.errors import UserError
 from classifier.base.files import ZIP_TIME, whole
+from classifier.training.precision import dtype_policy
 
 
 def save_model(path: Path, model: keras.Model, metadata: dict[str, Any]) -> None:
@@ -69,11 +70,7 @@ def load_model(path: Path) -> tuple[keras.Model, dict[str, Any]]:
 
 def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
     """The same network and weights in float32, whatever precision it was trained in."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with dtype_policy("float32"):
         plain = build()
-    finally:
-        keras.config.set_dtype_policy(policy)
     plain.set_weights(model.get_weights())
     return plain

@@ -42,6 +42,44 @@ class Backbone:
             raise UserError(f"unfreeze is {unfrozen}, {self.title} allows: 0 to {blocks}")
         return self.block_ends[blocks - unfrozen]
 
+    def never_trained(self, head: str, unfrozen: int, epochs: int) -> str:
+        """Name the last layer that no phase of a training changes.
+
+        Args:
+            head: one of the backbone's.
+            unfrozen: so many blocks are trained with it.
+            epochs: of those blocks.
+        """
+        if head == "classifier" or not (unfrozen and epochs):
+            return self.head_starts_after[head]
+        return self.frozen_up_to(unfrozen)
+
+
+def cut(
+    model: keras.Sequential, name: str, inputs: tuple[str | None, str | None] = (None, None)
+) -> tuple[keras.Sequential, keras.Sequential]:
+    """Cut a network after the named layer.
+
+    Args:
+        model: a chain of layers.
+        name: of a layer.
+        inputs: names of the two inputs; Keras numbers those without one, and goes on from there in
+            what is built and saved later.
+
+    Returns:
+        The layers up to it and those after it, as models that share the network's weights.
+    """
+    end = [layer.name for layer in model.layers].index(name) + 1
+    first = keras.Sequential(
+        [keras.Input(batch_shape=model.input_shape, dtype="uint8", name=inputs[0])]
+    )
+    for layer in model.layers[:end]:
+        first.add(layer)
+    second = keras.Sequential([keras.Input(batch_shape=first.output_shape, name=inputs[1])])
+    for layer in model.layers[end:]:
+        second.add(layer)
+    return first, second
+
 
 def dense_head(classes: int, dense_units: int, dropout: float) -> list[keras.Layer]:
     """Make the layers from a backbone's flat features to the probabilities of new classes."""

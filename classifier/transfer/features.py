@@ -1,9 +1,12 @@
-"""What VGG16's frozen layers make of each picture: computed once, kept in .cache/features."""
+"""What a backbone's frozen layers make of each picture: computed once, kept in .cache/features."""
 
 import hashlib
+import json
 import os
+import re
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,6 +20,7 @@ from classifier.training import augmentation as augmentation_module
 from classifier.training.augmentation import Augmentation, augment
 from classifier.training.precision import environment
 from classifier.transfer import winograd
+from classifier.transfer.backbone import cut
 
 WHOLE = "features.npy"  # the file that is there when all of it is
 PARTIAL = "partial.npy"
@@ -34,6 +38,7 @@ def frozen_features(
     *,
     augmentation: Augmentation | None = None,
     seed: int = 0,
+    through: str | None = None,
 ) -> NDArray:
     """Pass pictures through frozen layers, or find what an earlier run computed.
 
@@ -42,12 +47,13 @@ def frozen_features(
         split: its images are passed.
         augmentation: None passes the pictures as they are; otherwise one augmented copy of each.
         seed: of the augmentation.
+        through: a layer on the way, whose output is kept as well where the pictures have to pass.
 
     Returns:
         float32 [n, ...], of the shape of the last layer's output, mapped from the disk.
     """
     drawn = f"{augmentation!r} {seed}" if augmentation else "as they are"
-    known = f"{environment()} {frozen.to_json()} {drawn} {split.digest}"
+    known = f"{environment()} {structure(frozen)} {drawn} {split.digest}"
     digest = hashlib.sha256(known.encode())
     for weights in frozen.get_weights():
         digest.update(weights.tobytes())
@@ -58,15 +64,37 @@ def frozen_features(
     with locked(folder / LOCK, "waiting for another run that computes the same features"):
         os.utime(folder)
         if not (folder / WHOLE).exists():
-            _compute(folder, frozen, split.images, augmentation, seed)
+            images, layers = split.images, frozen
+            if through and through != frozen.layers[-1].name:
+                lower, layers = cut(frozen, through, ("pictures", "features"))
+                images = frozen_features(lower, split, augmentation=augmentation, seed=seed)
+                augmentation = None  # it is in them
+            _compute(folder, layers, images, augmentation, seed)
             _make_room(folder.parent)
         return np.load(folder / WHOLE, mmap_mode="r")
+
+
+def structure(model: keras.Model) -> str:
+    """A model's layers and how they are joined, in words that are the same when it is saved.
+
+    Keras numbers names by what else a process has built, so that they are told by their order here.
+    """
+    text, places = model.to_json(), dict[str, str]()
+
+    def place(node: dict[str, Any]) -> dict[str, Any]:
+        config = node.get("config")
+        if isinstance(config, dict) and "name" in config and node["class_name"] != "DTypePolicy":
+            places.setdefault(config["name"], f"#{len(places)}")
+        return node
+
+    json.loads(text, object_hook=place)
+    return re.sub(r'"([^"]*)"', lambda found: f'"{places.get(found[1], found[1])}"', text)
 
 
 def _compute(
     folder: Path,
     frozen: keras.Model,
-    images: NDArray[np.uint8],
+    images: NDArray,
     augmentation: Augmentation | None,
     seed: int,
 ) -> None:

@@ -18,7 +18,7 @@ from classifier.training.fit import History, fit, start, write_curve
 from classifier.training.recipe import Recipe
 from classifier.training.results import CURVES, write_results
 from classifier.training.saving import in_float32
-from classifier.transfer.backbone import Backbone
+from classifier.transfer.backbone import Backbone, cut
 from classifier.transfer.features import frozen_features
 from classifier.transfer.winograd import accelerated
 
@@ -77,15 +77,18 @@ def finetune(
 
     model = accelerated(build(None if weights == "none" else found), len(train) + len(validation))
     run = _Run(name, train, validation, batch_size, seed)
-    history, checkpoint = run.head(model, backbone.head_starts_after[head], head_recipe)
+    head_after = backbone.head_starts_after[head]
+    never_trained = backbone.never_trained(head, unfreeze, block_recipe.epochs)
+    history, checkpoint = run.head(model, head_after, head_recipe, never_trained)
     history.check_finite(head_recipe)
     checkpoints = [checkpoint]
     if head == "classifier":
         print("finetune.head is classifier: the new layer alone is trained, no block with it")
-    elif unfreeze and block_recipe.epochs:
+    elif never_trained != head_after:
         best_of_head = model.get_weights()
-        cut_at = backbone.frozen_up_to(unfreeze)
-        later, checkpoint = run.blocks(model, cut_at, block_recipe, augmentation, views, history)
+        later, checkpoint = run.blocks(
+            model, never_trained, block_recipe, augmentation, views, history
+        )
         checkpoints.append(checkpoint)
         whole = history.followed_by(later)
         if whole.best == history.best:
@@ -94,7 +97,7 @@ def finetune(
         history = whole
 
     told = in_words(backbone, head, options, weights, head_recipe, batch_size)
-    if head != "classifier" and unfreeze and block_recipe.epochs:
+    if never_trained != head_after:
         told += f"; then {blocks_in_words(unfreeze, block_recipe, augmentation, views)}"
     note = "random weights: no transfer without imagenet" if weights == "none" else ""
     write_results(name, in_float32(model, build), train.classes, history, chosen, told, note)
@@ -146,13 +149,18 @@ class _Run:
     batch_size: int
     seed: int
 
-    def head(self, model: keras.Sequential, cut_at: str, recipe: Recipe) -> tuple[History, Path]:
-        """Train what follows the frozen layers on their features of the pictures as they are."""
+    def head(
+        self, model: keras.Sequential, cut_at: str, recipe: Recipe, never_trained: str
+    ) -> tuple[History, Path]:
+        """Train what follows the frozen layers on their features of the pictures as they are.
+
+        What the blocks and the evaluation will ask for is kept on the way.
+        """
         frozen, trained = cut(model, cut_at)
         checkpoint = self._checkpoint(frozen, trained, recipe, drawn=None)
-        features = frozen_features(frozen, self.train)
+        features = frozen_features(frozen, self.train, through=never_trained)
         batches = Batches([features], self.train.labels, self.batch_size, seed=self.seed)
-        held_out, watch = self._held_out(frozen), self._watch(History())
+        held_out, watch = self._held_out(frozen, never_trained), self._watch(History())
         return fit(trained, batches, held_out, recipe, checkpoint, watch), checkpoint
 
     def blocks(
@@ -201,8 +209,8 @@ class _Run:
             [frozen, trained], [self.train, self.validation], settings, "transfer"
         )
 
-    def _held_out(self, frozen: keras.Sequential) -> Batches:
-        features = frozen_features(frozen, self.validation)
+    def _held_out(self, frozen: keras.Sequential, through: str | None = None) -> Batches:
+        features = frozen_features(frozen, self.validation, through=through)
         return Batches([features], self.validation.labels, self.batch_size)
 
 
@@ -213,19 +221,3 @@ def _fresh_views(frozen: keras.Sequential, augmentation: Augmentation) -> Prepar
         return frozen.predict_on_batch(augment(images, augmentation, rng))
 
     return prepare
-
-
-def cut(model: keras.Sequential, name: str) -> tuple[keras.Sequential, keras.Sequential]:
-    """Cut a network after the named layer.
-
-    Returns:
-        The layers up to it and those after it, as models that share the network's weights.
-    """
-    end = [layer.name for layer in model.layers].index(name) + 1
-    first = keras.Sequential([keras.Input(batch_shape=model.input_shape, dtype="uint8")])
-    for layer in model.layers[:end]:
-        first.add(layer)
-    second = keras.Sequential([keras.Input(batch_shape=first.output_shape)])
-    for layer in model.layers[end:]:
-        second.add(layer)
-    return first, second

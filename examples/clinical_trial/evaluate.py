@@ -8,7 +8,7 @@ from classifier.base.files import write_json
 from classifier.evaluation.curves import confusion_rows
 from classifier.evaluation.figures import details, headline
 from classifier.evaluation.files import write_charts
-from classifier.evaluation.scores import class_scores
+from classifier.evaluation.inference import class_scores
 from classifier.training.saving import load_model
 
 

@@ -18,6 +18,7 @@ from classifier.base.errors import UserError
 from classifier.base.params import load_params
 from classifier.commands import predict as prediction
 from classifier.commands.predict import decide, files, predict
+from classifier.evaluation import inference
 from classifier.evaluation.calibration import apply_temperature
 from classifier.evaluation.calibration_file import Calibration, write_calibrations
 from classifier.images.decode import decode
@@ -77,10 +78,11 @@ def trained(tmp_path, monkeypatch) -> None:
     lay_out()
 
 
-def calibrate() -> None:
+def calibrate(precision="float32") -> None:
     """Write what evaluate writes of the model that lies there."""
     threshold = {"value": 0.5, "positive": "night"}
     judged = {"vgg16": {"temperature": TEMPERATURE, "threshold": threshold}}
+    judged["vgg16"]["tested"] = {"policy": precision}
     write_calibrations(CALIBRATION, judged, {"vgg16": MODEL})
 
 
@@ -238,6 +240,29 @@ def test_a_calibration_that_names_no_model_is_refused(trained):
     )
     with pytest.raises(UserError, match="dvc repro evaluate"):
         run("x.jpg")
+
+
+@pytest.mark.parametrize(
+    ("agreed", "fast", "used"),
+    [
+        ("mixed_bfloat16", "mixed_bfloat16", "mixed_bfloat16"),
+        ("mixed_bfloat16", "float32", "float32"),
+        ("float32", "mixed_bfloat16", "float32"),
+    ],
+)
+def test_the_precision_is_one_that_the_model_was_tested_in_and_the_machine_is_fast_at(
+    trained, monkeypatch, agreed, fast, used
+):
+    Path("a.jpg").write_bytes(jpeg(220))
+    computed = []
+    in_precision = inference.in_precision
+    monkeypatch.setattr(
+        inference, "in_precision", lambda *given: computed.append(given[1]) or in_precision(*given)
+    )
+    change("precision", fast)
+    calibrate(agreed)
+    assert run("a.jpg")[0][0].label == "day"
+    assert computed == [used]
 
 
 def test_a_model_without_calibration_is_refused(trained):

@@ -19,9 +19,10 @@ from classifier.evaluation import scores as passes
 from classifier.evaluation.curves import CHARTS, chart_rows
 from classifier.evaluation.details import all_details, positive_class
 from classifier.evaluation.files import write_charts, write_predictions
+from classifier.evaluation.inference import Inference
+from classifier.evaluation.inference import scores as plain_scores
 from classifier.evaluation.label_errors import find_label_errors
 from classifier.evaluation.scores import Seen, look
-from classifier.evaluation.scores import scores as plain_scores
 from classifier.networks.cnn5 import cnn5
 
 CLASSES = {2: ("cats", "dogs"), 4: ("a", "b", "c", "d,\"'")}
@@ -57,7 +58,8 @@ def judged(request, tmp_path_factory):
         name: made_split(n, classes, seed)
         for seed, (name, n) in enumerate([("train", 40), ("validation", 150), ("test", 200)])
     }
-    seen = Seen({}, {})
+    tested = dict.fromkeys(("baseline", "augmented", "vgg16"), Inference("float32", ""))
+    seen = Seen({}, {}, tested)
     for name, split in splits.items():
         features = np.random.default_rng(0).normal(size=(len(split), 8)).astype(np.float32)
         features[np.arange(len(split)), split.labels] += 6

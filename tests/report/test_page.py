@@ -96,6 +96,7 @@ def content(folder, classes=("cats", "dogs"), n=300) -> report.Report:
         labels, scores[name] = simulated(n, len(classes), strength, 10 + seed)
         models[name] = evaluation.judge(validation, (labels, scores[name]), classes, 0.5)
         models[name]["cost"] = asdict(Cost(1_234_567, 98_765_432, 569_000_000))
+        models[name]["tested"] = {"policy": "float32", "why": ""}
         calibrated = apply_temperature(scores[name], models[name]["temperature"])
         roc[name] = curves.roc(labels, scores[name])
         precision_recall[name] = curves.precision_recall(labels, scores[name])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from classifier.base.errors import UserError
-from classifier.evaluation.scores import class_scores, scores
+from classifier.evaluation.inference import class_scores, scores
 from classifier.networks.cnn5 import cnn5
 from classifier.training.pooled import pooled
 from classifier.training.saving import in_float32, load_model, save_model

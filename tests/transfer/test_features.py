@@ -14,6 +14,7 @@ from classifier.base.cache import locked
 from classifier.base.splits import Split
 from classifier.training.augmentation import Augmentation
 from classifier.transfer import features
+from classifier.transfer.backbone import cut
 from classifier.transfer.features import COMPUTED_AT_ONCE, frozen_features
 from tests.rounding import UNIT, assert_same_but_for_rounding, rounding
 
@@ -108,6 +109,19 @@ def test_whatever_could_change_them_is_computed_anew(tmp_path, monkeypatch):
     monkeypatch.setattr(features, "environment", lambda: "other libraries on another machine")
     features_of(layers(), images)
     assert len(cached(tmp_path)) == 12
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_what_is_kept_on_the_way_changes_nothing_and_is_not_computed_again(tmp_path, policy):
+    expected = np.array(features_of(layers(policy), pictures()))
+    shutil.rmtree(tmp_path / ".cache/features")
+    frozen = layers(policy)
+    middle = frozen.layers[0].name
+    np.testing.assert_array_equal(features_of(frozen, pictures(), through=middle), expected)
+    lower, _ = cut(frozen, middle)
+    lower.predict_on_batch = None
+    assert features_of(lower, pictures()).shape == (len(pictures()), SIZE, SIZE, 3)
+    assert len(cached(tmp_path)) == 2
 
 
 def test_augmented_copies_are_drawn_by_their_seed():

@@ -10,9 +10,12 @@ import pytest
 
 from classifier.base.errors import UserError
 from classifier.base.params import load_params
+from classifier.base.splits import read_split
+from classifier.evaluation.scores import look
 from classifier.training.augmentation import Augmentation, augment
 from classifier.training.fit import start
 from classifier.training.recipe import Recipe
+from classifier.training.saving import load_model
 from classifier.transfer import features
 from classifier.transfer import finetune as module
 from classifier.transfer.finetune import finetune
@@ -235,12 +238,31 @@ def test_experiments_on_the_head_do_not_compute_features_again(tmp_path, small, 
     assert counts["features"] == 4
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_the_evaluation_finds_the_features_that_training_kept(
+    tmp_path, small, monkeypatch, precision
+):
+    made_splits(tmp_path, SIZE, train=8, validation=4)
+    counts = counted(monkeypatch)
+    finetuned(precision=precision, views=2)
+    # of training and validation pictures up to the blocks and from there to the head; two views
+    assert counts["features"] == 4 + 2
+    start(2, "float32")
+    model = load_model(MODEL)[0]
+    cut_at = VGG16.never_trained("dense", SETTINGS["unfreeze"], 2)
+    splits = {name: read_split(name) for name in ("train", "validation")}
+    splits["test"] = splits["validation"]  # has the same pictures, so that nothing is left to do
+    monkeypatch.setattr("classifier.evaluation.inference.ALLOWED", 1)
+    look({"vgg16": model}, splits, "vgg16", precision, {"vgg16": cut_at})
+    assert counts["features"] == 4 + 2
+
+
 def test_views_are_drawn_once_and_fresh_ones_in_every_epoch(tmp_path, small, monkeypatch):
     made_splits(tmp_path, SIZE, train=8, validation=4)
     counts = counted(monkeypatch)
     finetuned(views=3)
-    # two for the head; three views and the validation pictures for the blocks
-    assert counts == {"features": 2 + 3 + 1, "fresh": 0}
+    # two up to the blocks and from there to the head, three views for the blocks
+    assert counts == {"features": 2 + 2 + 3, "fresh": 0}
     counts["features"] = 0
     finetuned(views=3, block_recipe=recipe(3, 1e-3))
     assert counts == {"features": 0, "fresh": 0}
@@ -249,7 +271,7 @@ def test_views_are_drawn_once_and_fresh_ones_in_every_epoch(tmp_path, small, mon
     assert counts["fresh"] >= 2 * 8
     counts["fresh"] = 0
     finetuned(augmentation=None)
-    assert counts == {"features": 1, "fresh": 0}  # the training pictures as they are
+    assert counts == {"features": 0, "fresh": 0}  # the training pictures as they are: kept before
 
 
 def test_views_are_those_of_the_seed_and_differ(tmp_path, small, monkeypatch):
@@ -257,10 +279,10 @@ def test_views_are_those_of_the_seed_and_differ(tmp_path, small, monkeypatch):
     seeds = []
     original = module.frozen_features
 
-    def recorded(frozen, images, *, augmentation=None, seed=0):
+    def recorded(frozen, images, *, augmentation=None, seed=0, **options):
         if augmentation:
             seeds.append(seed)
-        return original(frozen, images, augmentation=augmentation, seed=seed)
+        return original(frozen, images, augmentation=augmentation, seed=seed, **options)
 
     monkeypatch.setattr(module, "frozen_features", recorded)
     for seed in (1, 2):

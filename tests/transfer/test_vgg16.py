@@ -8,7 +8,7 @@ from keras.applications.vgg16 import preprocess_input
 from classifier.base import params
 from classifier.base.errors import UserError
 from classifier.training.outputs import loss_for
-from classifier.transfer.finetune import cut
+from classifier.transfer.backbone import cut
 from classifier.transfer.vgg16 import VGG16, vgg16, vgg16_classifier, vgg16_preprocessing
 from tests.rounding import UNIT, assert_same_but_for_rounding, rounding
 

@@ -7,7 +7,7 @@ import pytest
 from classifier.base.family import NETWORKS
 from classifier.networks import from_scratch
 from classifier.transfer import winograd
-from classifier.transfer.finetune import cut
+from classifier.transfer.backbone import cut
 from classifier.transfer.winograd import WinogradConv2D, accelerated, convolve
 from tests.rounding import UNIT, assert_same_but_for_rounding, rounding
 
