@@ -6,7 +6,7 @@ import pytest
 from keras.applications.mobilenet import preprocess_input
 
 from classifier.base.errors import UserError
-from classifier.transfer.finetune import cut
+from classifier.transfer.backbone import cut
 from classifier.transfer.mobilenet import BLOCKS, MOBILENET, mobilenet
 from tests.rounding import assert_same_but_for_rounding, rounding
 
