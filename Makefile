@@ -25,7 +25,7 @@ setup: $(VENV)/.ready  ## The environment that runs the pipeline, in .venv
 
 setup-dev: $(VENV)/.ready-dev  ## The same with tests, lint and types
 
-demo: setup  ## All six stages on drawn pictures, in a copy of the checkout: minutes, no data downloaded
+demo: setup  ## All stages on drawn pictures, in a copy of the checkout: minutes, no data downloaded
 	$(BIN)/python -m classifier demo
 
 repro: setup  ## Check params.yaml, then dvc repro, a line a stage
