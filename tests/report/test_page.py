@@ -120,6 +120,7 @@ def content(folder, classes=("cats", "dogs"), n=300) -> report.Report:
             "terms": "This project's.",
             "citation": "Nobody: Drawn pictures, 2020.",
             "layout": "one folder per class",
+            "notes": ["extra/ is no class: it repeats the others"],
             "classes": dict.fromkeys(classes, n),
             "skipped": [],
         },
@@ -260,6 +261,7 @@ def test_findings_parameters_versions_terms_and_citation_are_there(two, tmp_path
     assert "augment.keep_aspect true" in text
     assert "keras 3.15.1" in text
     assert two.dataset["terms"] in text
+    assert two.dataset["notes"][0] in text
     assert two.dataset["citation"] in text
 
 
