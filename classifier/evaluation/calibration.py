@@ -71,7 +71,12 @@ def fit_temperature(labels: NDArray, scores: NDArray) -> float:
 
 
 def apply_temperature(scores: NDArray, temperature: float) -> NDArray:
-    """Return softmax(log(scores) / temperature), float64 [n, k]; which class leads stays."""
+    """Return softmax(log(scores) / temperature), float64 [n, k]; which class leads stays.
+
+    Examples:
+        >>> apply_temperature(np.array([[0.1, 0.9]]), temperature=2.0)
+        array([[0.25, 0.75]])
+    """
     return np.asarray(softmax(_logarithms(scores) / temperature, axis=1), dtype=np.float64)
 
 

@@ -96,7 +96,12 @@ def compare_models(labels: NDArray, scores_by_model: dict[str, NDArray]) -> list
 
 @lru_cache(maxsize=4096)
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """Return the two-sided p-value of the exact McNemar test; 1.0 where the models never differ."""
+    """Return the two-sided p-value of the exact McNemar test; 1.0 where the models never differ.
+
+    Examples:
+        >>> round(mcnemar_p(only_a=3, only_b=12), 3)
+        0.035
+    """
     if only_a + only_b == 0:
         return 1.0
     return min(1.0, float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue))
@@ -113,6 +118,11 @@ def paired_interval(
     doesn't reject. statsmodels has none for paired differences. It holds 95 % where few images tell
     the models apart, where Wald's covers 91 % and Newcombe's square-and-add 98 %
     (`python -m tests.simulate_intervals`).
+
+    Examples:
+        >>> low, high = paired_interval(only_a=3, only_b=12, n=500)
+        >>> f"{9 / 500:.1%} ({low:.1%} to {high:.1%})"
+        '1.8% (0.3% to 3.6%)'
     """
     z = float(norm.ppf((1 + confidence) / 2))
     seen = (only_b - only_a) / n

@@ -35,7 +35,7 @@ def grad_cam(
         speaks for the class.
 
     Examples:
-        >>> scores = model.predict(images)
+        >>> scores = model.predict(images, verbose=0)
         >>> heat = grad_cam(model, images, scores.argmax(axis=1))
     """
     maps, gradient = logit_gradient(model, explained_layer(model), images, np.asarray(classes))

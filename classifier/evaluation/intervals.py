@@ -68,7 +68,13 @@ class Samples:
 
 
 def proportion(hits: int, n: int) -> Figure:
-    """Return hits / n with Wilson's interval; NaN where n is 0."""
+    """Return hits / n with Wilson's interval; NaN where n is 0.
+
+    Examples:
+        >>> found = proportion(488, 500)
+        >>> f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
+        '97.6% (95.9% to 98.6%)'
+    """
     if not n:
         return Figure(math.nan, math.nan, math.nan, "wilson")
     bounds = binomtest(hits, n).proportion_ci(method="wilson")
