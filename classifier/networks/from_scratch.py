@@ -60,7 +60,6 @@ def train_from_scratch(
     chosen = start(seed, precision)
     build = partial(network(arch), image_size, classes, dropout)
     model = build()
-    pools = chosen.device == "cpu" and chosen.policy == "float32"
     settings = (recipe, batch_size, seed, augmentation)
     checkpoint = checkpoint_path([model], [train, validation], settings, "networks")
     prepare = (lambda images, rng: augment(images, augmentation, rng)) if augmentation else None
@@ -70,7 +69,7 @@ def train_from_scratch(
     def watch(history: History) -> None:
         write_curve(CURVES / f"{name}.tsv", history.rows)
 
-    fast = pooled(model) if pools else model
+    fast = pooled(model) if chosen.device == "cpu" else model
     history = fit(fast, batches, held_out, recipe, checkpoint, watch)
     history.check_finite(recipe)
     told = f"{arch} from random weights: {recipe.in_words()}, batches of {batch_size}"
