@@ -233,9 +233,10 @@ def slots(ray: Any, cluster: Cluster) -> list[Slot]:
 
 def run_all(ray: Any, experiments: list[Experiment], what: Sweep, cluster: Cluster) -> list[str]:
     """Run experiments and keep what they give; return the names of those that failed."""
-    file = Path(tempfile.mkdtemp()) / "commit.bundle"
-    git("bundle", "create", "-q", str(file), "HEAD")
-    bundle = ray.put(file.read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "commit.bundle"
+        git("bundle", "create", "-q", str(file), "HEAD")
+        bundle = ray.put(file.read_bytes())
     board = ray.remote(num_cpus=0)(sweep_node.Board).remote()
     task = ray.remote(max_retries=0)(sweep_node.task)
 

@@ -188,6 +188,7 @@ def test_an_experiments_own_failure_is_a_line_and_is_not_repeated(project, clust
     assert said.count("starting") == 1
     assert re.search(r"a-1: failed: error: this stage cannot work \(\S+\); its log: \S+\.log", said)
     assert said.rstrip().endswith("error: 1 of 1 experiments failed: a-1")
+    assert not list(Path(project.environment["TMPDIR"]).rglob("*.bundle"))
 
 
 @pytest.mark.parametrize(
