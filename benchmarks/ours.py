@@ -45,6 +45,29 @@ def stage(channel: Channel, *, name: str, stop_after: int | None = None) -> None
         module.main()
 
 
+def in_memory(channel: Channel) -> None:
+    """Take so many of train_baseline's steps by Keras's train_on_batch, on a batch in memory."""
+    params = load_params()
+    train = read_split("train")
+    from classifier.networks.from_scratch import network
+    from classifier.training.fit import start
+    from classifier.training.outputs import loss_for
+    from classifier.training.pooled import pooled
+
+    chosen = start(params.seed, params.train.precision)
+    model = network(params.train.arch)(params.data.image_size, len(train.classes), 0.0)
+    model = pooled(model) if chosen.device == "cpu" else model
+    model.compile(params.train.optimizer, loss_for(model), metrics=["accuracy"])
+    count = params.train.batch_size
+    batch = np.asarray(train.images[:count]), train.labels[:count]
+
+    def work(steps: int) -> None:
+        for _ in range(steps):
+            model.train_on_batch(*batch)
+
+    channel.time(work)
+
+
 def _as_for_many() -> AbstractContextManager[object]:
     """A slice stands for a whole run: what is done for many pictures alone is done for it too."""
     from classifier.transfer import winograd
@@ -201,6 +224,7 @@ def _versions() -> dict[str, str]:
 
 PARTS: dict[str, Callable[..., None]] = {
     "stage": stage,
+    "in_memory": in_memory,
     "features": features,
     "decoding": decoding,
     "prediction_cnn5": prediction_cnn5,

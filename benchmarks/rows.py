@@ -72,6 +72,7 @@ def _goals(steps: Goal, head: Goal, block: Goal, run: Goal, prediction: Goal) ->
         **dict.fromkeys(("whole", "whole_run"), run),
         **dict.fromkeys(("prediction_cnn5", "prediction_vgg16"), prediction),
         "decoding": Goal("≥ 2 times faster", 1 / 2),
+        "fed": Goal("≤ 1.05 times", 1.05, "figure"),
         "noop": Goal("≤ 1.5 s", 1.5, "figure"),
         "memory": Goal("flat within 20 %", FLAT, "figure"),
         "memory_peak": Goal("< 3 GB", MOST_MEMORY_GB, "figure"),
@@ -120,6 +121,16 @@ def step(part: Part, side: str) -> Quantity:
     return Quantity(
         [one["train"] / one["steps"] for one in epochs],
         f"{epochs[0]['steps']} steps timed, {len(epochs)} times",
+    )
+
+
+def _fed(part: Part) -> Quantity:
+    """How many times a step of train_on_batch a step of the stage takes."""
+    one, steps = step(part, "ours"), part["steps"]
+    bare = [run["seconds"] / steps for run in part["epochs"]["in_memory"]]
+    return Quantity(
+        [ours / alone for ours, alone in zip(one.values, bare, strict=True)],
+        f"{figure(one.median)} s over {figure(median(bare))} s",
     )
 
 
@@ -344,6 +355,10 @@ def rows(results: Part) -> list[Row]:
     for name in cnn5:
         one = (name,)
         add(name, f"`{name}`, a training step", partial(step, parts.get(name)), one, one)
+    fed = parts.get("train_baseline", {})
+    there = ["train_baseline"] if "in_memory" in fed.get("epochs", {}) else []
+    title = "the first of these, over `train_on_batch` on a batch in memory"
+    add("fed", title, partial(_alone, _fed, fed), there, unit="times")
     for name in cnn5:
         title = f"`{name}`, an epoch, {VALIDATED:,} images validated"
         of = partial(epoch, parts.get(name), settings=settings, validation=VALIDATED)

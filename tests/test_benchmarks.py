@@ -143,6 +143,17 @@ def test_a_step_is_the_time_of_all_steps_divided_by_their_number():
     assert step(trained(0.5, 0.01), "ours").values == [0.5, 0.5, 0.5]
 
 
+def test_feeding_is_what_a_stages_step_takes_over_one_in_memory():
+    results = measured()
+    title = "the first of these, over `train_on_batch` on a batch in memory"
+    assert by_title(results)[title].ours is None
+    baseline = results["parts"]["train_baseline"]
+    baseline["epochs"]["in_memory"] = 3 * [{"seconds": 2.0}]  # of five steps, at 0.4 s
+    row = by_title(results)[title]
+    assert row.ours.values == pytest.approx([0.5 / 0.4] * 3)
+    assert row.met is False
+
+
 def test_an_epoch_is_the_slice_and_the_rest_at_its_rates():
     found = epoch(trained(0.5, 0.01), "ours", SETTINGS | PICTURES)
     # Ten steps, fifty validated, and what the slice lost at its ends, once.
