@@ -16,9 +16,10 @@ $(VENV)/.ready: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-cluster.txt
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-cluster.txt requirements-export.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cluster.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-export.txt
 	touch $@
 
 setup: $(VENV)/.ready  ## The environment that runs the pipeline, in .venv
@@ -69,3 +70,4 @@ lock:  ## Resolve requirements*.in anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-gpu.in -o requirements-gpu.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-cluster.in -o requirements-cluster.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-export.in -o requirements-export.txt

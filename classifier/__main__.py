@@ -73,6 +73,16 @@ def parser() -> argparse.ArgumentParser:
     output.add_argument("--csv", action="store_true", help="for programs, instead of a table")
     output.add_argument("--json", action="store_true", help="the same")
 
+    command = add("export", "export", "a model in another format, opened again and compared")
+    command.add_argument("name", metavar="MODEL", help="of data/models")
+    command.add_argument(
+        "--to",
+        required=True,
+        metavar="FORMAT",
+        help="keras, weights, architecture, saved_model, onnx, litert or h5",
+    )
+    command.add_argument("--out", type=Path, help="the file or folder (exports/MODEL...)")
+
     command = add("augment", "augment", "what augmentation makes of pictures")
     command.add_argument(
         "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, folder or archive"
