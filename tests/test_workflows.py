@@ -214,9 +214,11 @@ def test_the_environment_is_of_the_python_that_was_set_up(bare):
     for name in ("mkdir", "cp"):
         (bare.programs / name).symlink_to(str(shutil.which(name)))
     write_program(bare.programs / "python", NEW)
+    (bare.project.root / "experiment.bundle").touch()  # of an earlier job
     bare.step("Install", PATH=str(bare.programs), DVC_REMOTE_PACKAGE="dvc-ssh")
     made, locked, extra = bare.project.read("asked").splitlines()
     assert made == "-m venv --clear .venv-gpu"
+    assert not (bare.project.root / "experiment.bundle").exists()
     assert "--require-hashes -r requirements-gpu.txt" in locked
     assert extra.endswith("-c .venv-gpu/constraints.txt dvc-ssh")
     assert bare.wrote("GITHUB_PATH") == f"{bare.project.root}/.venv-gpu/bin\n"
@@ -268,9 +270,9 @@ def test_an_entry_of_the_matrix_is_an_experiment_that_others_fetch(committed, tm
     machine, before = runner(committed, tmp_path), kept()
     job = {"OVERRIDES": "seed=78 augment.dropout=0.3", "NAME": "sweep-7-0"}
     machine.step("Reproduce", **job)
-    bundle = str(committed.root / "experiment.bundle")
+    bundle = (committed.root / "experiment.bundle").rename(tmp_path / "bundle")
     user = committed.clone(tmp_path / "user")
-    user.run("git", "fetch", "--quiet", bundle, "refs/exps/*:refs/exps/*")
+    user.run("git", "fetch", "--quiet", str(bundle), "refs/exps/*:refs/exps/*")
     assert user.dvc("exp", "list", "--name-only").split() == ["sweep-7-0"]
     changed = user.dvc("params", "diff", "HEAD", "sweep-7-0")
     assert "augment.dropout" in changed
@@ -278,6 +280,7 @@ def test_an_entry_of_the_matrix_is_an_experiment_that_others_fetch(committed, tm
     message = user.run("git", "log", "-1", "--format=%B", "--glob=refs/exps/*/*/sweep-7-0")
     assert message.startswith("sweep-7-0, on a CPU")
     machine.step("Reproduce", **job)  # started again on the runner that has its experiment
+    (committed.root / "experiment.bundle").unlink()
 
     # The cache does not grow for ever: what no commit has goes.
     committed.run("git", "checkout", "--quiet", ".")
@@ -292,8 +295,8 @@ def test_an_entry_of_the_matrix_is_an_experiment_that_others_fetch(committed, tm
 
 @pytest.mark.slow
 def test_a_plain_run_is_no_experiment(committed, tmp_path):
-    runner(committed, tmp_path).step("Reproduce", OVERRIDES="", NAME="sweep-7-0")
-    assert committed.dvc("exp", "list", "--name-only").split() == []
+    runner(committed, tmp_path).step("Reproduce", OVERRIDES="", NAME="sweep-7-1")
+    assert "sweep-7-1" not in committed.dvc("exp", "list", "--name-only")
     assert not (committed.root / "experiment.bundle").exists()
 
 
