@@ -45,6 +45,12 @@ AS_THE_TUTORIALS = {
         "shear": 0.0,
         "channel_shift": 0.0,
         "fill": "reflect",
+        "crop": 1.0,
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "erasing": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
         "dropout": 0.5,
     },
     "finetune": {

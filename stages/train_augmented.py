@@ -4,6 +4,7 @@ from classifier.base.errors import one_line_errors
 from classifier.base.params import load_params
 from classifier.networks.from_scratch import train_from_scratch
 from classifier.training.augmentation import Augmentation
+from classifier.training.mixing import Mixing
 from classifier.training.recipe import Recipe
 
 
@@ -19,6 +20,7 @@ def main() -> None:
         precision=train.precision,
         dropout=augment.dropout,
         augmentation=Augmentation.of(augment),
+        mixing=Mixing(augment.mixup, augment.cutmix),
     )
 
 

@@ -167,6 +167,12 @@ class Augment(Section):
     shear: Rate
     channel_shift: Annotated[float, Field(ge=0, le=255)]
     fill: Literal["reflect", "nearest", "constant"]
+    crop: Annotated[float, Field(gt=0, le=1)]
+    brightness: Rate
+    contrast: Rate
+    erasing: Annotated[float, Field(ge=0, le=1)]
+    mixup: Annotated[float, Field(ge=0, le=10)]
+    cutmix: Annotated[float, Field(ge=0, le=10)]
     dropout: Rate
 
 
@@ -223,6 +229,17 @@ class Params(Section):
                 f"finetune.head is classifier, but data.image_size is {size}: "
                 f"VGG16's own dense layers need {VGG16_CLASSIFIER_INPUT}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def mixed_pictures_have_no_class_to_weigh(self) -> Self:
+        if self.train.class_weight == "balanced":
+            for way in ("mixup", "cutmix"):
+                if alpha := getattr(self.augment, way):
+                    raise ValueError(
+                        f"augment.{way} is {alpha:g}, but train.class_weight is balanced: "
+                        "a picture mixed of two classes has no class to be weighed by"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from classifier.training.augmentation import Augmentation, augment
 from classifier.training.batches import Batches
 from classifier.training.checkpoint import checkpoint_path
 from classifier.training.fit import History, fit, start, write_curve
+from classifier.training.mixing import Mixing
 from classifier.training.pooled import pooled
 from classifier.training.recipe import Recipe
 from classifier.training.results import CURVES, write_results
@@ -39,6 +40,7 @@ def train_from_scratch(
     precision: str,
     dropout: float = 0.0,
     augmentation: Augmentation | None = None,
+    mixing: Mixing | None = None,
 ) -> None:
     """Train on data/splits, keep the best epoch, write the results.
 
@@ -51,6 +53,7 @@ def train_from_scratch(
         precision: auto, or a Keras dtype policy.
         dropout: in the places that the network has it.
         augmentation: of the training pictures; None leaves them as they are.
+        mixing: of augmented pictures with each other; None or neither way on: none.
 
     Raises:
         UserError: no epoch ended with a finite validation loss.
@@ -60,10 +63,11 @@ def train_from_scratch(
     chosen = start(seed, precision)
     build = partial(network(arch), image_size, classes, dropout)
     model = build()
-    settings = (recipe, batch_size, seed, augmentation)
+    mix = mixing.mix if mixing and mixing.in_words() else None
+    settings = (recipe, batch_size, seed, augmentation, mixing)
     checkpoint = checkpoint_path([model], [train, validation], settings, "networks")
     prepare = (lambda images, rng: augment(images, augmentation, rng)) if augmentation else None
-    batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare)
+    batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare, mix=mix)
     held_out = Batches([validation.images], validation.labels, batch_size)
 
     def watch(history: History) -> None:
@@ -75,5 +79,7 @@ def train_from_scratch(
     told = f"{arch} from random weights: {recipe.in_words()}, batches of {batch_size}"
     if augmentation:
         told += f", behind augmentation ({augmentation.in_words()}) and dropout {dropout:g}"
+    if mixing and mix:
+        told += f", pictures mixed by {mixing.in_words()}"
     write_results(name, in_float32(model, build), train.classes, history, chosen, told)
     checkpoint.unlink(missing_ok=True)  # an equal training beside this one may have been first

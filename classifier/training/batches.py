@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Prepare = Callable[[NDArray, np.random.Generator], NDArray | tuple[NDArray, NDArray]]
+Mix = Callable[[NDArray, NDArray, np.random.Generator], tuple[NDArray, NDArray]]
 
 
 class Batches(keras.utils.PyDataset):
@@ -26,6 +27,7 @@ class Batches(keras.utils.PyDataset):
         *,
         seed: int | None = None,
         prepare: Prepare | None = None,
+        mix: Mix | None = None,
     ) -> None:
         """Describe the batches.
 
@@ -37,6 +39,7 @@ class Batches(keras.utils.PyDataset):
             seed: of shuffling and of the generators that `prepare` gets; None keeps the order.
             prepare: changes the inputs of one batch, or adds others, with the batch's own
                 generator.
+            mix: changes the inputs of one batch and their soft labels, after `prepare`.
         """
         super().__init__()
         self.views = views
@@ -45,6 +48,7 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.seed = seed
         self.prepare = prepare
+        self.mix = mix
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
@@ -71,4 +75,6 @@ class Batches(keras.utils.PyDataset):
                 inputs[chosen == k] = view[rows[chosen == k]]
         if self.prepare:
             inputs = self.prepare(inputs, rng)
+        if self.mix:
+            return self.mix(inputs, self.targets[rows], rng)
         return inputs, self.targets[rows]

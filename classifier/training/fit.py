@@ -110,7 +110,7 @@ def fit(
         checkpoint: a path that nothing else uses, different for different inputs and parameters.
         watch: is given the history when training goes on, and after each epoch.
     """
-    soft = bool(recipe.label_smoothing)
+    soft = bool(recipe.label_smoothing or train.mix)
     if soft:
         units = model.output_shape[-1]
         train.targets = soft_labels(train.labels, units, recipe.label_smoothing)

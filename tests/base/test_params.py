@@ -168,6 +168,9 @@ def test_an_unknown_name_that_is_like_none_is_answered_with_all(tmp_path):
         ("augment.shear", 1.0, "less than 1"),
         ("augment.channel_shift", 256.0, "less than or equal to 255"),
         ("augment.fill", "wrap", "'reflect', 'nearest' or 'constant'"),
+        ("augment.crop", 0.0, "greater than 0"),
+        ("augment.erasing", 1.5, "less than or equal to 1"),
+        ("augment.mixup", -1.0, "greater than or equal to 0"),
         ("augment.dropout", 1.0, "less than 1"),
         ("finetune.head", "flat", "'dense' or 'classifier'"),
         ("finetune.unfreeze", 6, "less than or equal to 5"),
@@ -246,6 +249,12 @@ def test_a_warm_up_that_never_ends_is_refused_naming_the_epochs(tmp_path, change
     assert message == f"{key}, but warmup is {max(changes.values())}: it has to be shorter"
     head_alone = accepted(tmp_path, finetune__warmup=5, finetune__epochs=0)
     assert head_alone.finetune.warmup == 5
+
+
+@pytest.mark.parametrize("way", ["mixup", "cutmix"])
+def test_mixed_pictures_and_balanced_classes_are_refused_naming_both_keys(tmp_path, way):
+    message = told(tmp_path, {f"augment.{way}": 0.2, "train.class_weight": "balanced"})
+    assert message.startswith(f"augment.{way} is 0.2, but train.class_weight is balanced: ")
 
 
 def test_null_stands_where_it_means_something(tmp_path):

@@ -188,6 +188,79 @@ def test_a_channel_shift_moves_all_levels_of_a_picture_alike_and_stops_at_the_en
     assert (black.min(), black.max(), white.min(), white.max()) == (0, 10, 245, 255)
 
 
+def ramps(count):
+    """Red and green are five times the column and the row."""
+    columns = np.tile(np.arange(0, 5 * SIZE, 5, dtype=np.uint8), (SIZE, 1))
+    picture = np.stack([columns, columns.T, columns], axis=2)
+    return np.stack([picture] * count)
+
+
+def test_a_crop_is_a_box_of_the_picture_made_as_large_as_all():
+    cropped = augment(ramps(300), Augmentation("none", 0, 0, crop=0.3), rng()).astype(float)
+    inside = slice(1, -1)  # the outermost pixels may lie beyond the border by half of one
+    positions = np.arange(SIZE)[inside] + 0.5
+    # Of an output pixel the column of the input is left + position · width / SIZE - 1/2.
+    lines = [
+        np.polyfit(positions, levels.T / 5, 1)
+        for levels in (cropped[:, SIZE // 2, inside, 0], cropped[:, inside, SIZE // 2, 1])
+    ]
+    sides, starts = np.array([(line[0] * SIZE, line[1] + 0.5) for line in lines]).swapaxes(0, 1)
+    # Each point of a line is off by a tenth of a pixel, for the rounded level, and by a 64th; in
+    # the worst of their orders the line's ends by three times that.
+    np.testing.assert_allclose(sides, np.rint(sides), atol=3 * (0.1 + 1 / 64))
+    np.testing.assert_allclose(starts, np.rint(starts), atol=3 * (0.1 + 1 / 64))
+    sides, starts = np.rint(sides), np.rint(starts)
+    assert (starts >= 0).all()
+    assert (starts + sides <= SIZE).all()
+    # A side is rounded by half a pixel at most.
+    least, most = (sides - 0.5).prod(axis=0) / SIZE**2, (sides + 0.5).prod(axis=0) / SIZE**2
+    uncut = sides.max(axis=0) < SIZE
+    assert (most[uncut] >= 0.3).all()
+    assert (least <= 1).all()
+    wide, high = sides
+    assert ((wide - 0.5) / (high + 0.5) <= 4 / 3).all()
+    assert ((high - 0.5) / (wide + 0.5) <= 4 / 3).all()
+    shares = sides.prod(axis=0) / SIZE**2
+    assert shares.min() < 0.35
+    assert shares.max() > 0.9
+    assert (starts > 5).any()
+
+
+def test_brightness_and_contrast_change_levels_as_their_factors_say():
+    black_and_grey = np.zeros((400, 4, 4, 3), np.uint8)
+    black_and_grey[:, :2] = 100
+    bright = augment(black_and_grey, Augmentation("none", 0, 0, brightness=0.4), rng())
+    assert not bright[:, 2:].any()
+    assert (np.ptp(bright[:, :2], axis=(1, 2, 3)) == 0).all()
+    assert (bright[:, 0, 0, 0].min(), bright[:, 0, 0, 0].max()) == (60, 140)
+    contrasted = augment(
+        black_and_grey + np.uint8(50), Augmentation("none", 0, 0, contrast=0.4), rng()
+    ).astype(int)
+    high, low = contrasted[:, 0, 0, 0], contrasted[:, 3, 0, 0]
+    assert (np.abs(high + low - 2 * 100) <= 1).all()  # the mean stays, but for rounding
+    assert ((high - low).min(), (high - low).max()) == (60, 140)
+
+
+def test_erasing_puts_noise_in_a_box_of_so_many_of_the_pictures():
+    images = np.full((400, SIZE, SIZE, 3), 7, np.uint8)
+    erased = (augment(images, Augmentation("none", 0, 0, erasing=0.25), rng()) != 7).any(axis=3)
+    hit = erased.any(axis=(1, 2))
+    assert abs(hit.mean() - 0.25) < 0.08  # three and a half standard deviations
+    for one in erased[hit]:
+        rows, columns = np.flatnonzero(one.any(axis=1)), np.flatnonzero(one.any(axis=0))
+        box = one[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert box.all()
+        assert 0.01 < box.size / SIZE**2 < 0.36
+
+
+def test_erasing_moves_no_other_draws():
+    options = {"crop": 0.5, "brightness": 0.2, "contrast": 0.2, "channel_shift": 5.0}
+    plain = augment(noise(40), Augmentation("horizontal", 0.1, 0.2, **options), rng())
+    other = Augmentation("horizontal", 0.1, 0.2, **options, erasing=0.5)
+    same = (augment(noise(40), other, rng()) == plain).all(axis=(1, 2, 3))
+    assert 0 < same.sum() < 40
+
+
 def test_nothing_to_change_leaves_the_pictures_as_they_are():
     images = noise()
     augmented = augment(images, NOTHING, rng())

@@ -21,6 +21,7 @@ from classifier.training.augmentation import Augmentation
 from classifier.training.batches import Batches
 from classifier.training.checkpoint import checkpoint_path
 from classifier.training.fit import CURVE, History, fit, start, write_curve
+from classifier.training.mixing import Mixing
 from classifier.training.outputs import output_unit
 from classifier.training.recipe import Recipe
 from tests.projects import dependencies
@@ -155,6 +156,14 @@ def test_a_training_interrupted_twice_ends_the_same(monkeypatch):
     assert_same(resumed_weights, weights)
 
 
+def test_averaging_leaves_the_weights_that_are_trained_alone():
+    trained("plain.npz")
+    trained("averaged.npz", replace(RECIPE, ema=0.9))
+    with np.load("plain.npz") as plain, np.load("averaged.npz") as averaged:
+        np.testing.assert_allclose(averaged["variable0"], plain["variable0"], rtol=1e-4, atol=1e-6)
+        assert np.abs(averaged["best0"] - plain["variable0"]).max() > 1e-3
+
+
 def test_a_finished_training_is_not_done_again(monkeypatch):
     history, weights = trained("a.npz")
     monkeypatch.setattr(keras.Model, "fit", None)
@@ -240,20 +249,28 @@ def checkpoints(folder) -> list[Path]:
     return list((folder / ".cache/checkpoints").glob("[!.]*.npz"))
 
 
+EVERYTHING = Augmentation(
+    "both", 0.1, 0.2, crop=0.5, brightness=0.2, contrast=0.2, erasing=0.5, channel_shift=5
+)
+
+
 @pytest.mark.usefixtures("small_network")
-def test_a_stage_that_was_interrupted_leaves_the_same_files(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "changes", [{}, {"augmentation": EVERYTHING, "mixing": Mixing(0.2, 1.0)}], ids=["", "mixing"]
+)
+def test_a_stage_that_was_interrupted_leaves_the_same_files(monkeypatch, tmp_path, capsys, changes):
     made_splits(tmp_path, SIZE)
-    stage_trained()
+    stage_trained(**changes)
     expected = outputs(tmp_path)
     assert checkpoints(tmp_path) == []
     for path in OUTPUTS:
         Path(path.format("augmented")).unlink()
-    interrupted(monkeypatch, stage_trained, epoch=1, batch=1)
+    interrupted(monkeypatch, lambda: stage_trained(**changes), epoch=1, batch=1)
     # The curve alone, which grows while it trains: DVC takes no stage for done without its model.
     assert [Path(path.format("augmented")).exists() for path in OUTPUTS] == [False, True, False]
     assert len(Path(OUTPUTS[1].format("augmented")).read_text().splitlines()) == 1 + 1
     assert len(checkpoints(tmp_path)) == 1
-    stage_trained()
+    stage_trained(**changes)
     assert "going on after epoch 1" in capsys.readouterr().out
     assert outputs(tmp_path) == expected
     assert checkpoints(tmp_path) == []

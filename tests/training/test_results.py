@@ -37,6 +37,10 @@ def test_a_recipe_names_optimizer_rate_epochs_and_class_weights():
             "shear ±15 %, channel shift ±10",
         ),
         (Augmentation("none", 0, 0.5, False), "zoom ±50 % of height and width each on its own"),
+        (
+            Augmentation("none", 0, 0, crop=0.5, brightness=0.2, contrast=0.1, erasing=0.25),
+            "crops of 50 % or more, brightness ±20 %, contrast ±10 %, erasing in 25 %",
+        ),
         (Augmentation("none", 0, 0), "none"),
     ],
 )
