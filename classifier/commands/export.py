@@ -105,7 +105,7 @@ def check_possible(name: str, kind: Format, out: Path) -> None:
     missing = [module for module in kind.needs if find_spec(module) is None]
     if missing:
         raise UserError(
-            f"{name} needs {' and '.join(missing)}: pip install -r requirements-export.txt"
+            f"{name} needs {', '.join(missing)}: pip install -r requirements-export.txt"
         )
     if not out.name.endswith(kind.suffix):
         raise UserError(f"--out is {str(out)!r}, must end in {kind.suffix}")
