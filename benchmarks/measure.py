@@ -189,12 +189,20 @@ class Benchmark:
     def evaluate(self) -> dict[str, Part]:
         """The last stage on a slice, with the models that the training parts left behind."""
         models = self.place.project / "data/models"
-        missing = [n for n in MODELS if not (models / f"{n}.keras").exists()]
+        self.place.cut(64, EVALUATED, EVALUATED)
+        missing = {n for n in MODELS if not (models / f"{n}.keras").exists()}
+        if "mobilenet" in missing:  # no row trains it: the tutorials have no such network
+            missing.remove("mobilenet")
+            once = {"mobilenet": {"head_epochs": 1, "epochs": 0}}
+            change_params(self.place.project / "params.yaml", once)
+            seconds_of([sys.executable, "-m", "stages.finetune_mobilenet"], self.place.project)
         if missing:
             raise UserError(f"evaluate needs the training rows first: no {', '.join(missing)}")
-        self.place.cut(64, EVALUATED, EVALUATED)
         command = [sys.executable, "-m", "stages.evaluate"]
-        seconds = [seconds_of(command, self.place.project)[0] for _ in range(REPEATS)]
+        seconds = []
+        for _ in range(REPEATS):
+            shutil.rmtree(self.place.project / ".cache/features", ignore_errors=True)
+            seconds.append(seconds_of(command, self.place.project)[0])
         return {"evaluate": {"count": 2 * EVALUATED, "seconds": seconds}}
 
     def nothing_to_do(self) -> dict[str, Part]:

@@ -64,15 +64,16 @@ def compiled(model: keras.Model) -> Run:
 
 
 def in_batches(run: Run, inputs: NDArray, title: str | None = None) -> list[NDArray]:
-    """Each of a model's outputs, for all inputs [n, ...]; a title shows how far it is."""
+    """Each of a model's outputs, float32, for all inputs [n, ...]; a title shows how far it is."""
     parts = []
     hidden = None if title else True  # None: hidden where nobody watches
     with tqdm(total=len(inputs), desc=title, unit=" pictures", disable=hidden) as bar:
         for start in range(0, len(inputs), AT_ONCE):
             batch = np.asarray(inputs[start : start + AT_ONCE])
-            parts.append([output.numpy() for output in keras.tree.flatten(run(batch))])
+            outputs = keras.tree.flatten(run(batch))
+            parts.append([np.asarray(output, np.float32) for output in outputs])
             bar.update(len(batch))
-    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
 
 
 def class_scores(outputs: NDArray) -> NDArray[np.float64]:

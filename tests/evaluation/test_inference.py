@@ -124,5 +124,6 @@ def test_features_that_training_kept_are_not_computed_again(monkeypatch, policy)
         computed.clear()
         seen = look({"one": model}, given, "one", policy, {"one": "first_end"})
         assert sorted(computed) == sorted(expected)
+        assert {table.dtype for table in seen.features.values()} == {np.dtype("float32")}
         for name in ("validation", "test"):
             np.testing.assert_array_equal(seen.scores[name]["one"], whole.scores[name]["one"])
