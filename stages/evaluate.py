@@ -41,7 +41,8 @@ def main() -> None:
         "vgg16": VGG16.never_trained(vgg16.head, vgg16.unfreeze, vgg16.epochs),
         "mobilenet": MOBILENET.never_trained("linear", mobilenet.unfreeze, mobilenet.epochs),
     }
-    seen = look(models, splits, MODELS[-1], chosen.policy, frozen)
+    flip = params.evaluate.flip
+    seen = look(models, splits, MODELS[-1], chosen.policy, frozen, flip=flip)
     scores = seen.scores["test"]
     metrics = {name: headline(test.labels, table) for name, table in scores.items()}
     details = all_details(splits, seen, params.evaluate.threshold, positive)
@@ -53,7 +54,7 @@ def main() -> None:
     write_json(Path("metrics/evaluate.json"), metrics)
     write_json(FOLDER / "details.json", details)
     write_predictions(FOLDER / "predictions.csv", splits, seen)
-    write_calibrations(FOLDER / "calibration.json", details["models"], files)
+    write_calibrations(FOLDER / "calibration.json", details["models"], files, flip=flip)
     write_charts(PLOTS, charts)
     options = Augmentation.of(params.augment)
     found = details["label_errors"], details["outliers"]

@@ -201,6 +201,7 @@ class MobileNet(Transfer):
 class Evaluate(Section):
     threshold: Threshold
     positive: Annotated[str | None, BeforeValidator(_class_name)]
+    flip: bool
 
 
 class Params(Section):

@@ -97,7 +97,7 @@ def predict(
     # Seconds, and only now: a mistyped name is told at once. TensorFlow greets on standard error,
     # whatever its log level; only what concerns the user's files belongs there.
     with stderr_silenced():
-        from classifier.evaluation.inference import class_scores, compiled, in_precision
+        from classifier.evaluation.inference import class_scores, compiled, in_precision, mirrored
         from classifier.training.precision import choose
         from classifier.training.saving import load_model
 
@@ -112,7 +112,8 @@ def predict(
             f"{path} takes pictures of {size} pixels, but params.yaml has data.image_size "
             f"{params.data.image_size}: dvc repro, or set it back"
         )
-    run = compiled(in_precision(model, precision))
+    fast = in_precision(model, precision)
+    run = compiled(mirrored(fast) if calibration.flip else fast)
     for paths, pixels in batches(decoded(sources, params, complain)):
         yield from decide(paths, class_scores(run(pixels)), metadata["classes"], calibration)
 

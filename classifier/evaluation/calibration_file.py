@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,22 @@ class Calibration:
 
     An image whose uncalibrated score of `positive` is at least `threshold` is called that class.
     The model may compute in `precision`, a Keras dtype policy, where the machine is fast at it.
+    With `flip` scores are the means over a picture and its mirror image.
     """
 
     temperature: float
     threshold: float | None
     positive: str | None
     precision: str = "float32"
+    flip: bool = False
 
 
 def write_calibrations(
-    path: Path, judged: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]
+    path: Path,
+    judged: Mapping[str, Mapping[str, Any]],
+    models: Mapping[str, Path],
+    *,
+    flip: bool = False,
 ) -> None:
     """Write what was found of each model, and the SHA-256 of its file.
 
@@ -34,6 +40,7 @@ def write_calibrations(
         path: of the file.
         judged: by model, as details.json has it.
         models: the file of each.
+        flip: whether it was found on means over pictures and their mirror images.
     """
     content = {}
     for name, one in judged.items():
@@ -44,6 +51,7 @@ def write_calibrations(
             "threshold": threshold["value"],
             "positive": threshold["positive"],
             "precision": one["tested"]["policy"],
+            "flip": flip,
         }
     write_json(path, content)
 
@@ -57,9 +65,8 @@ def read_calibration(path: Path, model: Path) -> Calibration:
     name = model.stem
     try:
         found = json.loads(path.read_text(encoding="utf-8"))[name]
-        calibration = Calibration(
-            found["temperature"], found["threshold"], found["positive"], found["precision"]
-        )
+        names = (field.name for field in fields(Calibration))
+        calibration = Calibration(**{name: found[name] for name in names})
     except (FileNotFoundError, KeyError) as error:
         raise UserError(f"{path} has no calibration of {name}: dvc repro evaluate") from error
     if found.get("model_sha256") != _digest(model):

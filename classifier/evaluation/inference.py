@@ -52,6 +52,17 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
     return copy
 
 
+def mirrored(model: keras.Model) -> keras.Model:
+    """The same network and weights; its outputs are the means over a picture and its mirror image.
+
+    Args:
+        model: from uint8 [n, size, size, 3].
+    """
+    pictures = keras.Input(batch_shape=model.input_shape, dtype="uint8")
+    outputs = [model(pictures), model(keras.ops.flip(pictures, axis=2))]
+    return keras.Model(pictures, keras.layers.Average(dtype="float32")(outputs))
+
+
 def compiled(model: keras.Model) -> Run:
     """Trace a model once for batches of any size.
 

@@ -17,6 +17,7 @@ from classifier.evaluation.inference import (
     compiled,
     in_batches,
     in_precision,
+    mirrored,
 )
 from classifier.training.precision import dtype_policy
 from classifier.transfer.backbone import cut
@@ -47,6 +48,8 @@ def look(
     features_of: str,
     policy: str = "float32",
     frozen_up_to: Mapping[str, str] | None = None,
+    *,
+    flip: bool = False,
 ) -> Seen:
     """Pass pictures through each model, once.
 
@@ -58,6 +61,7 @@ def look(
             in float32.
         frozen_up_to: by model, the last layer that its training never changed, up to which features
             are taken from .cache/features and kept there.
+        flip: scores are the means over each picture and its mirror image; features stay its own.
 
     Raises:
         UserError: what a model gives is not finite.
@@ -72,11 +76,13 @@ def look(
             pictures=sum(len(splits[name]) for name in wanted),
             cut_at=(frozen_up_to or {}).get(model_name),
             features=model_name == features_of,
+            flip=flip,
         )
         run = passing(policy)
         passed = {"validation": run(validation, f"{model_name}, validation")}
         found = class_scores(passed["validation"][0])
-        tested = agreement(model, policy, validation.images, found)
+        whole = mirrored(model) if flip else model
+        tested = agreement(whole, policy, validation.images, found)
         if tested.policy != policy:
             run, passed = passing(tested.policy), {}
         seen.tested[model_name] = tested
@@ -95,7 +101,13 @@ def look(
 
 
 def _passing(
-    model: keras.Model, policy: str, *, pictures: int, cut_at: str | None, features: bool
+    model: keras.Model,
+    policy: str,
+    *,
+    pictures: int,
+    cut_at: str | None,
+    features: bool,
+    flip: bool,
 ) -> Callable[[Split, str], list[NDArray]]:
     """How to pass so many pictures: scores, and what the last layer is given where it is wanted."""
     with dtype_policy(policy):
@@ -108,8 +120,15 @@ def _passing(
     kept = made.operation._inbound_nodes[made.node_index].input_tensors if features else []
     run = compiled(keras.Model(rest.inputs, [rest.outputs[0], *kept]))
 
-    def passing(split: Split, title: str) -> list[NDArray]:
-        inputs = frozen_features(frozen, split) if cut_at else split.images
+    def once(split: Split, title: str, mirror: bool = False) -> list[NDArray]:
+        images = split.images[:, :, ::-1] if mirror else split.images
+        inputs = frozen_features(frozen, split, mirror=mirror) if cut_at else images
         return in_batches(run, inputs, title)
+
+    def passing(split: Split, title: str) -> list[NDArray]:
+        outputs, *others = once(split, title)
+        if flip:
+            outputs = (outputs + once(split, f"{title}, mirrored", mirror=True)[0]) / 2
+        return [outputs, *others]
 
     return passing

@@ -39,6 +39,7 @@ def frozen_features(
     augmentation: Augmentation | None = None,
     seed: int = 0,
     through: str | None = None,
+    mirror: bool = False,
 ) -> NDArray:
     """Pass pictures through frozen layers, or find what an earlier run computed.
 
@@ -48,11 +49,13 @@ def frozen_features(
         augmentation: None passes the pictures as they are; otherwise one augmented copy of each.
         seed: of the augmentation.
         through: a layer on the way, whose output is kept as well where the pictures have to pass.
+        mirror: passes their mirror images.
 
     Returns:
         float32 [n, ...], of the shape of the last layer's output, mapped from the disk.
     """
     drawn = f"{augmentation!r} {seed}" if augmentation else "as they are"
+    drawn += ", mirrored" if mirror else ""
     known = f"{environment()} {structure(frozen)} {drawn} {split.digest}"
     digest = hashlib.sha256(known.encode())
     for weights in frozen.get_weights():
@@ -64,10 +67,12 @@ def frozen_features(
     with locked(folder / LOCK, "waiting for another run that computes the same features"):
         os.utime(folder)
         if not (folder / WHOLE).exists():
-            images, layers = split.images, frozen
+            images, layers = split.images[:, :, ::-1] if mirror else split.images, frozen
             if through and through != frozen.layers[-1].name:
                 lower, layers = cut(frozen, through, ("pictures", "features"))
-                images = frozen_features(lower, split, augmentation=augmentation, seed=seed)
+                images = frozen_features(
+                    lower, split, augmentation=augmentation, seed=seed, mirror=mirror
+                )
                 augmentation = None  # it is in them
             _compute(folder, layers, images, augmentation, seed)
             _make_room(folder.parent)

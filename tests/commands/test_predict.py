@@ -78,12 +78,12 @@ def trained(tmp_path, monkeypatch) -> None:
     lay_out()
 
 
-def calibrate(precision="float32") -> None:
+def calibrate(precision="float32", *, flip=False) -> None:
     """Write what evaluate writes of the model that lies there."""
     threshold = {"value": 0.5, "positive": "night"}
     judged = {"vgg16": {"temperature": TEMPERATURE, "threshold": threshold}}
     judged["vgg16"]["tested"] = {"policy": precision}
-    write_calibrations(CALIBRATION, judged, {"vgg16": MODEL})
+    write_calibrations(CALIBRATION, judged, {"vgg16": MODEL}, flip=flip)
 
 
 def change(key: str, value: str) -> None:
@@ -263,6 +263,25 @@ def test_the_precision_is_one_that_the_model_was_tested_in_and_the_machine_is_fa
     calibrate(agreed)
     assert run("a.jpg")[0][0].label == "day"
     assert computed == [used]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_mirror_images_are_scored_alike_where_evaluate_flips(trained, flip):
+    import keras
+
+    from classifier.training.saving import save_model
+
+    inputs = keras.Input((SIZE, SIZE, 3), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(x))
+    save_model(MODEL, model, {"classes": ["day", "night"]})
+    calibrate(flip=flip)
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    for name, picture in (("a.png", pixels), ("b.png", pixels[:, ::-1])):
+        Image.fromarray(np.ascontiguousarray(picture)).save(name)
+    (one, other), _ = run("a.png", "b.png")
+    alike = one.label == other.label and abs(one.confidence - other.confidence) < 1e-6
+    assert alike == flip
 
 
 def test_a_model_without_calibration_is_refused(trained):

@@ -6,11 +6,18 @@ import pytest
 from keras import layers
 
 from classifier.base.splits import Split
-from classifier.evaluation.inference import CLOSEST, agreement, in_precision, scores
+from classifier.evaluation.inference import (
+    CLOSEST,
+    Inference,
+    agreement,
+    in_precision,
+    mirrored,
+    scores,
+)
 from classifier.evaluation.scores import look
 from classifier.networks.cnn2 import cnn2
 from classifier.transfer import features
-from tests.rounding import UNIT, assert_same_but_for_rounding
+from tests.rounding import UNIT, assert_same_but_for_rounding, rounding
 
 pytestmark = pytest.mark.numeric
 LOW = "mixed_bfloat16"
@@ -127,3 +134,33 @@ def test_features_that_training_kept_are_not_computed_again(monkeypatch, policy)
         assert {table.dtype for table in seen.features.values()} == {np.dtype("float32")}
         for name in ("validation", "test"):
             np.testing.assert_array_equal(seen.scores[name]["one"], whole.scores[name]["one"])
+
+
+BOTH = rounding(9 * 8, sums=4)  # of two convolutions, a dense layer and the mean
+
+
+@pytest.mark.parametrize("frozen_up_to", [{}, {"one": "first_end"}])
+def test_scores_may_be_means_over_a_picture_and_its_mirror_image(frozen_up_to):
+    model, given = chain(), splits()
+    plain = look({"one": model}, given, "one")
+    seen = look({"one": model}, given, "one", "float32", frozen_up_to, flip=True)
+    for name in ("validation", "test"):
+        images = given[name].images
+        both = scores(model, images), scores(model, images[:, :, ::-1])
+        assert np.abs(both[0] - both[1]).max() > 0.01
+        expected = sum(both) / 2
+        assert_same_but_for_rounding(seen.scores[name]["one"], expected, BOTH)
+        assert_same_but_for_rounding(scores(mirrored(model), images), expected, BOTH)
+        assert_same_but_for_rounding(seen.features[name], plain.features[name], BOTH)
+
+
+def test_calls_of_means_are_held_against_means(monkeypatch):
+    asked = []
+
+    def agrees(model, policy, images, found):
+        asked.append((scores(model, images), found))
+        return Inference(policy, "")
+
+    monkeypatch.setattr("classifier.evaluation.scores.agreement", agrees)
+    look({"one": chain()}, splits(), "one", flip=True)
+    assert_same_but_for_rounding(*asked[0], BOTH)
