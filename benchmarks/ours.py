@@ -179,16 +179,15 @@ def facts(channel: Channel) -> None:
     """The machine, as this project sees it."""
     params = load_params()
     from classifier.networks.cnn5 import cnn5
-    from classifier.training.precision import choose
+    from classifier.training.precision import choose, cpu_flags
 
     chosen = choose("auto")
     model = cnn5(params.data.image_size, 2)
     import keras
 
-    name = "gpu" if chosen.device == "gpu" else "cpu"
     channel.say(
         {
-            "class": "cpu-amx" if (name, chosen.policy) == ("cpu", "mixed_bfloat16") else name,
+            "class": "gpu" if chosen.device == "gpu" else cpu_class(cpu_flags()),
             "machine": {
                 "processor": _processor(),
                 "cores": len(os.sched_getaffinity(0)),
@@ -204,6 +203,13 @@ def facts(channel: Channel) -> None:
             "products": product_rates(),
         }
     )
+
+
+def cpu_class(flags: set[str]) -> str:
+    """The class of a CPU by its flags in Linux's words."""
+    if "amx_bf16" in flags:
+        return "cpu-amx"
+    return "cpu-avx512" if "avx512f" in flags else "cpu"
 
 
 def _processor() -> str:

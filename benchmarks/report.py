@@ -9,7 +9,12 @@ from classifier.base.files import write_json, write_text
 
 FOLDER = Path(__file__).parent
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
-TITLES = {"cpu-amx": "CPU with AMX", "cpu": "Other CPU", "gpu": "GPU"}
+TITLES = {
+    "cpu-amx": "CPU with AMX",
+    "cpu-avx512": "CPU with AVX-512, without AMX",
+    "cpu": "Other CPU",
+    "gpu": "GPU",
+}
 NOT_MEASURED = "not measured"
 HEADER = (
     "| row | tutorial way | this project | ratio | goal | met |",

@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks import report
 from benchmarks import rows as arithmetic
 from benchmarks import whole as whole_run
 from benchmarks.__main__ import check_committed
 from benchmarks.measure import in_time
 from benchmarks.measure import measured as measure
+from benchmarks.ours import cpu_class
 from benchmarks.processes import Worker, environment
 from benchmarks.report import BEGIN, END, keep, render
 from benchmarks.rows import NEEDS, epoch, figure, head, last_block, rates, rows, step, whole
@@ -143,6 +145,19 @@ def test_a_step_is_the_time_of_all_steps_divided_by_their_number():
     assert step(trained(0.5, 0.01), "ours").values == [0.5, 0.5, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ({"avx2", "avx512f", "avx512_bf16", "amx_bf16"}, "cpu-amx"),
+        ({"avx2", "avx512f", "avx512_bf16"}, "cpu-avx512"),
+        ({"avx2"}, "cpu"),
+    ],
+)
+def test_cpus_are_told_apart_by_what_they_can_do(flags, name):
+    assert cpu_class(flags) == name
+    assert name in report.TITLES
+
+
 def test_feeding_is_what_a_stages_step_takes_over_one_in_memory():
     results = measured()
     title = "the first of these, over `train_on_batch` on a batch in memory"
@@ -232,7 +247,7 @@ def test_a_class_that_was_not_measured_says_so_and_nothing_else(folder):
     assert text.startswith("before\n")
     assert text.endswith(f"{END}\nafter\n")
     assert "old" not in text
-    for title in ("CPU with AMX", "Other CPU", "GPU"):
+    for title in report.TITLES.values():
         assert f"## {title}\n\nnot measured\n" in text
 
 
@@ -400,7 +415,7 @@ def test_rows_that_do_not_exist_are_refused():
     assert done.returncode == 2
     assert ",".join(NEEDS) in done.stderr
     assert set(NEEDS["whole"]) >= set(NEEDS["head"]) | set(NEEDS["last_block"])
-    assert set(arithmetic.GOALS) == {"cpu-amx", "cpu", "gpu"}
+    assert set(arithmetic.GOALS) == {"cpu-amx", "cpu-avx512", "cpu", "gpu"}
 
 
 def test_generated_splits_are_read_as_the_stages_read_them(tmp_path):
