@@ -16,10 +16,11 @@ $(VENV)/.ready: requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	touch $@
 
-$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-cluster.txt requirements-export.txt
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt requirements-cluster.txt requirements-export.txt requirements-tune.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-cluster.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-export.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tune.txt
 	touch $@
 
 setup: $(VENV)/.ready  ## The environment that runs the pipeline, in .venv
@@ -71,3 +72,4 @@ lock:  ## Resolve requirements*.in anew
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-gpu.in -o requirements-gpu.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-cluster.in -o requirements-cluster.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-export.in -o requirements-export.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes -c requirements.txt requirements-tune.in -o requirements-tune.txt

@@ -45,8 +45,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--print", action="store_true", help="the command, and run nothing")
     command.add_argument("--seeds", type=int, help="queue so many experiments: NAME-1, -2, ...")
 
-    command = add("recipes", "recipes", "what tutorials publish, and what was measured here")
-    command.add_argument("--record", action="store_true", help="what has finished since")
+    add("recipes", "recipes", "what tutorials publish, and what was measured here").add_argument(
+        "--record", action="store_true", help="what has finished since"
+    )
 
     command = add("compare", "compare", "compare two groups of experiments")
     command.add_argument("prefix_a", metavar="PREFIX_A", help="experiments PREFIX_A-1, -2, ...")
@@ -100,8 +101,21 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--cpus", type=int, help="of each experiment (all of its node)")
     command.add_argument("--bring", choices=["models"], help="into the cache here as well")
 
-    command = add("demo", "demo", "run the pipeline on drawn pictures, in .demo/")
-    command.add_argument("--seed", type=int, default=1, help="of the three trainings (1)")
+    command = add("tune", "tune", "search parameters for the lowest validation loss, by Optuna")
+    command.add_argument("-n", "--name", required=True, help="experiments NAME-1, NAME-2, ...")
+    command.add_argument("--trials", type=int, default=20, help="with those that are there (20)")
+    command.add_argument("--model", default="augmented", help="that is trained (augmented)")
+    command.add_argument(
+        "--over",
+        action="append",
+        required=True,
+        metavar="RANGE",
+        help="KEY=log(1e-4,1e-2), KEY=float(0,0.5), KEY=int(1,5) or KEY=choice(adam,sgd)",
+    )
+
+    add("demo", "demo", "run the pipeline on drawn pictures, in .demo/").add_argument(
+        "--seed", type=int, default=1, help="of the three trainings (1)"
+    )
     return top
 
 

@@ -126,13 +126,13 @@ def command(name: str, recipe: Recipe, where: str, changes: dict[str, Any]) -> l
         where: --temp or --queue: in a copy of the checkout, whose params.yaml stays as it is.
         changes: of parameters beyond the recipe's, by dotted key.
     """
-    values = (f"{key}={_written(value)}" for key, value in (recipe.params | changes).items())
+    values = (f"{key}={written(value)}" for key, value in (recipe.params | changes).items())
     options = [part for one in values for part in ("-S", one)]
     target = [stage_of(recipe.model)] if recipe.model else []
     return [*recipe.folder, "exp", "run", where, "-n", name, *options, *target]
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """Write a value as Hydra's grammar has it."""
     return value if isinstance(value, str) and PLAIN.fullmatch(value) else json.dumps(value)
 

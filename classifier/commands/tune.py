@@ -1,0 +1,213 @@
+"""A search for better parameters: Optuna asks, `dvc exp run` answers, validation loss decides.
+
+Nothing is kept but the trials, which are experiments: the search goes on from those that are there.
+Each question depends on its number and the answers before it alone, so that a search that was
+interrupted asks what it would have asked, and an interrupted training goes on.
+"""
+
+import json
+import re
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+
+from classifier.base.cache import cache_folder
+from classifier.base.checked import check, read
+from classifier.base.errors import UserError
+from classifier.base.family import MODELS
+from classifier.base.files import whole
+from classifier.base.params import Params, leaves
+from classifier.commands.recipe import changed, stage_of, written
+from classifier.commands.repro import run_dvc
+from classifier.commands.sweep import git
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+
+PICTURES = Path("plots")
+PARAMS = Path("params.yaml")
+RANGE = re.compile(r"([\w.]+)=(log|float|int|choice)\(([^()]+)\)")
+FORM = "KEY=log(1e-4,1e-2), KEY=float(0,0.5), KEY=int(1,5) or KEY=choice(adam,sgd)"
+
+
+def run(options: Namespace) -> None:
+    """Run the trials that are missing, each as experiment NAME-1, NAME-2, ...; draw what was found.
+
+    Raises:
+        UserError: Optuna is missing, a range is wrong, files are not as committed, or a stage
+            failed otherwise than by a training that diverged.
+    """
+    if not find_spec("optuna"):
+        raise UserError("Optuna is missing: pip install -r requirements-tune.txt")
+    if options.model not in MODELS:
+        raise UserError(f"--model is {options.model!r}, allowed: {', '.join(MODELS)}")
+    space = dict(map(parsed, options.over))
+    check_values(space)
+    check_committed()
+    study = search(options.name, options.trials, options.model, space)
+    if not any(trial.value is not None for trial in study.trials):
+        raise UserError("every trial diverged: lower the learning rates")
+    best = study.best_trial
+    picture = PICTURES / f"tune_{options.name}.png"
+    draw(study, picture)
+    print(f"lowest: {best.value:.4f}, {said(best.params)}; all: {picture}")
+    print(f"dvc exp apply {best.user_attrs['name']} puts it into the workspace")
+
+
+def search(name: str, trials: int, model: str, space: Mapping[str, "BaseDistribution"]) -> "Study":
+    """Run the trials that are missing; return all."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study()
+    for number in range(1, trials + 1):
+        one = f"{name}-{number}"
+        done = finished(one, model, space)
+        if not done:
+            study.sampler = optuna.samplers.TPESampler(seed=number)
+            asked = study.ask(dict(space))
+            print(f"{one}: {said(asked.params)}", flush=True)
+            if ran(one, model, asked.params):
+                done = finished(one, model, space)
+            # Told either way: else it would count as one that still runs.
+            study.tell(asked, state=optuna.trial.TrialState.FAIL)
+        if not done:
+            print(f"{one} diverged", flush=True)
+            continue
+        try:
+            told = {"params": done[0], "value": done[1], "user_attrs": {"name": one}}
+            study.add_trial(optuna.trial.create_trial(**told, distributions=dict(space)))
+        except ValueError as error:
+            raise UserError(
+                f"experiment {one} is of another search ({error}): take another --name"
+            ) from error
+        print(f"{one}: validation loss {done[1]:.4f}", flush=True)
+    return study
+
+
+def ran(name: str, model: str, values: Mapping[str, Any]) -> bool:
+    """Train in a copy of the checkout; False where the training diverged."""
+    options = [part for key, value in values.items() for part in ("-S", f"{key}={written(value)}")]
+    arguments = ["exp", "run", "--temp", "-n", name, *options, stage_of(model)]
+    try:
+        run_dvc(arguments, Path(), cache_folder("logs") / "tune.log")
+    except UserError as error:
+        if "the training diverged" in str(error):
+            return False
+        raise
+    return True
+
+
+def finished(
+    name: str, model: str, space: Mapping[str, "BaseDistribution"]
+) -> tuple[dict[str, Any], float] | None:
+    """Read parameters and validation loss of the experiment that started from this commit."""
+    start = git("rev-parse", "HEAD").strip()
+    reference = f"refs/exps/{start[:2]}/{start[2:]}/{name}"
+    revision = git("for-each-ref", "--format=%(objectname)", reference).strip()
+    if not revision:
+        return None
+    params = dict(leaves(_yaml(git("show", f"{revision}:{PARAMS}"))))
+    figures = json.loads(git("show", f"{revision}:metrics/{model}.json"))
+    return {key: params[key] for key in space}, figures["validation_loss"]
+
+
+def parsed(text: str) -> tuple[str, "BaseDistribution"]:
+    """Read one --over.
+
+    Examples:
+        >>> parsed("train.learning_rate=log(1e-4,1e-2)")[0]
+        'train.learning_rate'
+
+    Raises:
+        UserError: it is none.
+    """
+    from optuna import distributions
+
+    match = RANGE.fullmatch(text)
+    try:
+        if not match:
+            raise ValueError
+        key, kind, inside = match.groups()
+        parts = [part.strip() for part in inside.split(",")]
+        if kind == "choice":
+            return key, distributions.CategoricalDistribution([_yaml(part) for part in parts])
+        low, high = map(int if kind == "int" else float, parts)
+        if kind == "int":
+            return key, distributions.IntDistribution(low, high)
+        return key, distributions.FloatDistribution(low, high, log=kind == "log")
+    except ValueError as error:
+        why = f" ({error})" if match and str(error) else ""
+        raise UserError(f"--over is {text!r}{why}, allowed: {FORM}") from error
+
+
+def _yaml(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def check_values(space: Mapping[str, "BaseDistribution"]) -> None:
+    """Hold the ends of every range, and each choice, against what params.yaml may have.
+
+    Raises:
+        UserError: a key is unknown, or a value is not allowed.
+    """
+    known = dict(leaves(read(PARAMS)))
+    for key, range_ in space.items():
+        if key not in known:
+            raise UserError(f"--over: {PARAMS} has no {key}")
+        for value in _ends(range_):
+            check(changed(read(PARAMS), {key: value}), Params, PARAMS)
+
+
+def _ends(range_: Any) -> Iterator[Any]:
+    yield from getattr(range_, "choices", None) or (range_.low, range_.high)
+
+
+def check_committed() -> None:
+    """Refuse to go on under an edit: the trials would not be of one code and one params.yaml."""
+    edited = [line[3:] for line in git("status", "--porcelain", "-uno").splitlines()]
+    if edited:
+        raise UserError(f"a search is of one commit, and {edited[0]} differs from it: commit it")
+
+
+def said(values: Mapping[str, Any]) -> str:
+    """Say parameters: `train.learning_rate 0.00042, train.ema 0.999`."""
+    return ", ".join(
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in values.items()
+    )
+
+
+def draw(study: "Study", path: Path) -> None:
+    """Draw the validation loss of every trial over each parameter, the best in red."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    trials = [trial for trial in study.trials if trial.value is not None]
+    best = study.best_trial
+    keys = list(best.params)
+    figure, axes = plt.subplots(
+        1, len(keys), figsize=(4 * len(keys), 3.5), sharey=True, squeeze=False, layout="constrained"
+    )
+    for key, axis in zip(keys, axes[0], strict=True):
+        values = [trial.params[key] for trial in trials]
+        numbers = isinstance(values[0], int | float) and not isinstance(values[0], bool)
+        axis.scatter(
+            values if numbers else [str(value) for value in values],
+            [trial.value for trial in trials],
+            c=["#e45756" if trial.number == best.number else "#4c78a8" for trial in trials],
+        )
+        if getattr(trials[0].distributions[key], "log", False):
+            axis.set_xscale("log")
+        axis.set_xlabel(key)
+    axes[0][0].set_ylabel("validation loss")
+    with whole(path) as beside:
+        figure.savefig(beside, dpi=120)
+    plt.close(figure)
