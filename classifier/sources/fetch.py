@@ -195,7 +195,7 @@ def _cached(file: RemoteFile, folder: Path) -> Fetched | None:
     if not path.is_file():
         return None
     sums = _sums(path)
-    difference = _difference(file, sums) or (not _has_sum(file) and _text(path))
+    difference = _difference(file, sums) or (not _has_sum(file) and _text(file, path))
     if difference:
         _say(f"{file.name}: the copy in the download cache is not used: {difference}")
         return None
@@ -374,21 +374,24 @@ def _receive(response: requests.Response, file: RemoteFile, part: Path, have: in
         raise _RetryError(f"the connection ended after {size:,} of {expected:,} bytes")
     if problem:
         raise problem
-    if text := _text(part):
+    if text := _text(file, part):
         part.unlink()
         raise _UnavailableError(f"the server sent {text}, as for a log-in or a virus warning")
     return sums
 
 
-def _text(path: Path) -> str:
-    """What a server says in place of a file, which is no text; "" for an archive or weights."""
-    with path.open("rb") as file:
-        head = file.read(512)
+def _text(file: RemoteFile, path: Path) -> str:
+    """What a server says in place of a file, which is no text; "" for an archive or weights.
+
+    A file that is JSON by its name may begin as JSON does.
+    """
+    with path.open("rb") as handle:
+        head = handle.read(512)
     try:
         start = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
     except UnicodeDecodeError:
         return ""
-    if not start or "\0" in start:
+    if not start or "\0" in start or (file.name.endswith(".json") and start[0] in "{["):
         return ""
     kind = "a web page" if start.lstrip().lower().startswith(("<!doctype", "<html")) else "a text"
     return f"{kind} in the file's place ({' '.join(start.split())[:60]!r}…)"

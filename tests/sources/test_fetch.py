@@ -368,6 +368,15 @@ def test_a_web_page_served_as_the_file_is_not_kept(server, folder, text, called,
     assert quick(remote(server, "a", "b", checked=checked), folder).sha256 == SUM
 
 
+def test_a_file_that_is_json_by_its_name_may_be_that_and_no_web_page(server, folder):
+    index = RemoteFile(name="index.json", urls=[f"{server.url}/index.json"])
+    served = server.answers["/index.json"] = [Answer(PAGE)]
+    with pytest.raises(UserError, match="a web page in the file's place"):
+        quick(index, folder)
+    served[:] = [Answer(b'{"0": ["n01440764", "tench"]}')]
+    assert quick(index, folder).path.read_bytes().startswith(b'{"0"')
+
+
 def test_a_web_page_that_was_kept_before_is_downloaded_again(server, folder):
     answers(server, Answer(BODY))
     path = quick(remote(server, checked=False), folder).path
