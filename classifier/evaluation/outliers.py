@@ -31,6 +31,8 @@ def find_outliers(splits: Mapping[str, Split], features: Mapping[str, NDArray]) 
     """
     rows = [(name, row) for name, split in splits.items() for row in range(len(split))]
     table = np.concatenate([features[name] for name in splits])
+    # An angle knows no scale, but scikit-learn takes MobileNet's 1e-20 with random weights for 0.
+    table /= np.abs(table).max() or 1
     detector = OutOfDistribution({"k": min(10, len(rows) - 1)})
     scores = detector.fit_score(features=table, verbose=False)
     found: list[dict[str, Any]] = []
