@@ -391,6 +391,7 @@ def test_a_wrong_parameter_ends_in_one_line_and_soon(tmp_path, module, soon):
 
 
 def test_checking_imports_nothing_heavy_and_says_that_all_is_good(tmp_path):
+    (tmp_path / ".git").mkdir()
     shutil.copy(COMMITTED, tmp_path)
     done, _ = run(
         tmp_path,
