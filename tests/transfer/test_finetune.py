@@ -180,7 +180,7 @@ def test_a_head_that_diverges_is_an_error_in_one_line(tmp_path, small):
 
 def test_the_classifier_head_trains_its_output_alone(tmp_path, small):
     made_splits(tmp_path, SIZE, train=8, validation=4)
-    finetuned(head="classifier", head_recipe=recipe(2, 0.01))
+    finetuned(head="classifier", options={}, head_recipe=recipe(2, 0.01))
     anew()
     start(1, "float32")
     assert changed_layers(vgg16_classifier(SIZE, 2, None)) == {"output"}
@@ -296,7 +296,8 @@ def test_weights_of_ones_own_are_read(tmp_path, small):
     pretrained.save_weights("my.weights.h5")  # the one form that Keras 3 writes
     params = load_params(ROOT / "params.yaml")
     section = params.finetune.model_copy(update={"weights": "my.weights.h5"})
-    download_weights(params.model_copy(update={"finetune": section}))
+    none = params.mobilenet.model_copy(update={"weights": "none"})
+    download_weights(params.model_copy(update={"finetune": section, "mobilenet": none}))
     finetuned(weights="my.weights.h5", block_recipe=recipe(0, 0.1))
     saved = {layer.name: layer.get_weights() for layer in keras.saving.load_model(MODEL).layers}
     for layer in pretrained.layers[1:]:
