@@ -33,6 +33,7 @@ def classifier(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_check_says_that_the_parameters_are_good(trained):
+    Path(".git").mkdir()
     found = classifier("check")
     assert (found.returncode, found.stdout, found.stderr) == (0, "params.yaml is good\n", "")
 

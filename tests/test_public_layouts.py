@@ -366,7 +366,7 @@ def laid_out(checkout: Path, layout: Layout) -> None:
         ("test: 0.25", "test: 2"),
     ):
         assert before in text
-        text = text.replace(before, after, 1)
+        text = text.replace(before, after, -1 if before == "weights: imagenet" else 1)
     (checkout / "params.yaml").write_text(text, encoding="utf-8")
 
 

@@ -24,7 +24,7 @@ def scored(n=400, seed=1):
     ],
 )
 def test_what_params_yaml_may_say_is_read(stated, kind, target):
-    assert Evaluate.model_validate({"threshold": stated, "positive": None})
+    assert Evaluate.model_validate({"threshold": stated, "positive": None, "flip": False})
     assert parse_goal(stated) == (kind, target)
 
 

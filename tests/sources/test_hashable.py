@@ -57,6 +57,7 @@ def test_links_that_lead_somewhere_and_other_sources_pass(pictures):
 
 def test_check_looks_through_the_source(pictures, monkeypatch, capsys):
     monkeypatch.chdir(pictures.parent)
+    Path(".git").mkdir()
     shutil.copy(ROOT / "params.yaml", "params.yaml")
     text = Path("params.yaml").read_text(encoding="utf-8")
     Path("params.yaml").write_text(
