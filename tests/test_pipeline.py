@@ -268,7 +268,7 @@ def process_of(dvc: subprocess.Popen[str], stage: str) -> psutil.Process | None:
 def nothing_is_left_of(project: Project, stage: str) -> None:
     """But for the curve, which grows while training runs."""
     made = {path for path in outputs(project.root, stage) if (project.root / path).exists()}
-    assert made == {f"plots/curves/{stage.partition('_')[2]}.tsv"}
+    assert made <= {f"plots/curves/{stage.partition('_')[2]}.tsv"}
     lock = YAML(typ="safe").load(project.root / "dvc.lock")
     assert stage not in lock["stages"]
     assert stage in project.dvc("status")

@@ -70,12 +70,17 @@ def cut(
         The layers up to it and those after it, as models that share the network's weights.
     """
     end = [layer.name for layer in model.layers].index(name) + 1
+    # Their own names are in a checkpoint's: Keras would number them by what was built before.
     first = keras.Sequential(
-        [keras.Input(batch_shape=model.input_shape, dtype="uint8", name=inputs[0])]
+        [keras.Input(batch_shape=model.input_shape, dtype="uint8", name=inputs[0])],
+        name=f"{model.name}_to_{name}",
     )
     for layer in model.layers[:end]:
         first.add(layer)
-    second = keras.Sequential([keras.Input(batch_shape=first.output_shape, name=inputs[1])])
+    second = keras.Sequential(
+        [keras.Input(batch_shape=first.output_shape, name=inputs[1])],
+        name=f"{model.name}_after_{name}",
+    )
     for layer in model.layers[end:]:
         second.add(layer)
     return first, second
