@@ -58,6 +58,7 @@ def chain() -> keras.Sequential:
     )
 
 
+@pytest.mark.bfloat16
 @pytest.mark.parametrize("build", [chain, lambda: cnn2(SIZE, 3)])
 def test_a_copy_computes_in_its_precision_and_puts_out_float32(build):
     model = build()
@@ -103,6 +104,7 @@ def test_scores_that_are_not_finite_do_not_agree():
     assert agreement(model, LOW, images, found).policy == "float32"
 
 
+@pytest.mark.bfloat16
 @pytest.mark.parametrize("agrees", [True, False])
 def test_a_model_is_tested_in_the_precision_that_it_agrees_in(monkeypatch, agrees):
     model, given = chain(), splits()
@@ -114,7 +116,7 @@ def test_a_model_is_tested_in_the_precision_that_it_agrees_in(monkeypatch, agree
         np.testing.assert_array_equal(seen.scores[name]["one"], scores(used, given[name].images))
 
 
-@pytest.mark.parametrize("policy", ["float32", LOW])
+@pytest.mark.parametrize("policy", ["float32", pytest.param(LOW, marks=pytest.mark.bfloat16)])
 def test_features_that_training_kept_are_not_computed_again(monkeypatch, policy):
     model, given = chain(), splits()
     monkeypatch.setattr("classifier.evaluation.inference.ALLOWED", 1)

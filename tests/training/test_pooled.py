@@ -80,6 +80,7 @@ def test_both_forms_of_cnn5_have_the_same_weights_outputs_and_gradients():
     assert agrees(plain, pictures(4, 80)) == ["conv1", "conv2", "conv3", "conv4"]
 
 
+@pytest.mark.bfloat16
 def test_in_bfloat16_both_forms_of_cnn5_have_the_same_outputs_and_gradients():
     keras.utils.set_random_seed(1)
     with dtype_policy("mixed_bfloat16"):
@@ -93,7 +94,9 @@ def test_in_bfloat16_both_forms_of_cnn5_have_the_same_outputs_and_gradients():
     assert len(agrees(plain, pictures(4, 80), allowed)) == 4
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.bfloat16)]
+)
 def test_training_one_form_trains_the_other(policy):
     keras.utils.set_random_seed(1)
     with dtype_policy(policy):

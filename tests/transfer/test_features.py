@@ -90,6 +90,7 @@ def test_each_picture_passes_once(monkeypatch, augmentation):
     assert sum(passed) == len(images)
 
 
+@pytest.mark.bfloat16
 def test_whatever_could_change_them_is_computed_anew(tmp_path, monkeypatch):
     images = pictures(4)
     features_of(layers(), images)
@@ -111,7 +112,9 @@ def test_whatever_could_change_them_is_computed_anew(tmp_path, monkeypatch):
     assert len(cached(tmp_path)) == 12
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.bfloat16)]
+)
 def test_what_is_kept_on_the_way_changes_nothing_and_is_not_computed_again(tmp_path, policy):
     expected = np.array(features_of(layers(policy), pictures()))
     shutil.rmtree(tmp_path / ".cache/features")
@@ -198,6 +201,7 @@ def test_a_second_run_waits_for_what_the_first_one_computes(tmp_path, monkeypatc
     assert "waiting for another run" in capsys.readouterr().err
 
 
+@pytest.mark.bfloat16
 def test_low_precision_features_are_kept_as_float32():
     found = features_of(layers("mixed_bfloat16"), pictures(3))
     assert found.dtype == np.float32
