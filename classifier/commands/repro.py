@@ -22,7 +22,7 @@ METRICS, REPORT = Path("metrics/evaluate.json"), Path("plots/report.html")
 # error. Of stages that is all but what they have found.
 UNSAID = re.compile(
     r"> |Updating lock|Generating lock|To (track|enable|apply)|Use `dvc|Ran experiment"
-    r"|\tgit add|\tdvc (config|exp apply)"
+    r"|Experiment results|\tgit add|\tdvc (config|exp apply)"
     r"|WARNING: 'data/weights/\w+' is empty|\d+/\d+ - |an epoch takes .* about 0 min|\s*$"
 )
 STARTS = re.compile(r"Running stage '(\w+)'")
@@ -95,7 +95,7 @@ def _show(source: IO[str], log: TextIO, terminal: TextIO) -> None:
         # A line that is to be followed by another is overwritten, where that can be seen.
         if end or terminal.isatty():
             erased = "\r\033[K" if terminal.isatty() else ""
-            print(f"{erased}{stage:<16}{text}", end=end, flush=True, file=terminal)
+            print(f"{erased}{stage:<20}{text}", end=end, flush=True, file=terminal)
 
     def end_stage() -> None:
         if stage:

@@ -211,7 +211,7 @@ def test_a_recipe_trains_one_model_and_its_figures_are_recorded(tmp_path):
     assert said.count("dvc exp run --queue -n small-") == 2
     assert not project.run("git", "for-each-ref", "refs/exps")
     said = project.run(*classifier, "recipe", "small")
-    assert "train_baseline  done" in said
+    assert "train_baseline      done" in said
     assert "train_augmented" not in said
     assert not project.run("git", "status", "--porcelain")
 

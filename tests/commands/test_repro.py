@@ -53,7 +53,7 @@ def test_a_reader_sees_what_stages_find_and_the_log_holds_the_rest(project, caps
 
     with pytest.raises(UserError, match=r"^this picture is no picture; .*: log.txt$"):
         run_dvc(["repro"], Path(), project)
-    assert "one             as before" in capsys.readouterr().out
+    assert "one                 as before" in capsys.readouterr().out
     assert "this picture is no picture" in project.read_text(encoding="utf-8")
 
 
