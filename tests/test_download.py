@@ -89,6 +89,26 @@ def test_without_weights_none_are_recorded_and_none_are_left(checkout):
     assert list(Path("data/weights/vgg16").iterdir()) == []
 
 
+def test_each_backbones_weights_lie_in_a_folder_of_their_own(checkout):
+    for name in ("one.h5", "other.weights.h5"):
+        (checkout / name).write_bytes(name.encode())
+    params = load_params(ROOT / "params.yaml")
+    finetune = params.finetune.model_copy(update={"weights": "one.h5"})
+    mobilenet = params.mobilenet.model_copy(update={"weights": "other.weights.h5"})
+    sections = {"finetune": finetune, "mobilenet": mobilenet}
+    recorded = download_weights(params.model_copy(update=sections))
+    assert {name: facts["source"] for name, facts in recorded.items()} == {
+        "vgg16": "one.h5",
+        "mobilenet": "other.weights.h5",
+    }
+    assert Path("data/weights/vgg16/vgg16.h5").read_bytes() == b"one.h5"
+    other = Path("data/weights/mobilenet/mobilenet.weights.h5")
+    assert other.read_bytes() == b"other.weights.h5"
+    sections["mobilenet"] = mobilenet.model_copy(update={"weights": "lost.h5"})
+    with pytest.raises(UserError, match=r"^mobilenet.weights is 'lost.h5', allowed: "):
+        download_weights(params.model_copy(update=sections))
+
+
 def test_a_missing_file_is_one_line(checkout):
     with pytest.raises(UserError, match=r"^finetune.weights is 'my.h5', allowed: .* or a file$"):
         downloaded("my.h5")

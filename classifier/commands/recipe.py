@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import subprocess
 from argparse import Namespace
 from pathlib import Path
 from textwrap import fill
@@ -15,6 +14,7 @@ from classifier.base.checked import Section, check, load, nearest, read
 from classifier.base.errors import UserError
 from classifier.base.family import MODELS
 from classifier.base.params import Count, Name, Params
+from classifier.commands.git import edited
 from classifier.commands.repro import run_dvc
 from classifier.commands.train import PLAIN
 
@@ -173,8 +173,7 @@ def run(options: Namespace) -> None:
 
 def _check_committed(params: Path) -> None:
     # The copy takes the edit along: what came of it would not be the recipe's.
-    same = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", str(params)], check=False)
-    if same.returncode:
+    if edited(str(params)):
         raise UserError(
             f"{params} differs from the last commit, and a recipe differs from the committed one: "
             f"git checkout {params}, or commit it"

@@ -20,8 +20,8 @@ from classifier.base.files import write_table, write_text
 from classifier.base.params import leaves
 from classifier.base.wording import percent, points
 from classifier.commands.compare import is_member
+from classifier.commands.git import git
 from classifier.commands.recipe import FOLDER, Figure, Recipe, changed, load_recipe, names
-from classifier.commands.sweep import git
 from classifier.commands.sweep_node import machine
 from classifier.evaluation.intervals import proportion
 

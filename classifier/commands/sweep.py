@@ -7,7 +7,6 @@ run. No node needs a shared file system, a git server, or this checkout.
 import logging
 import os
 import socket
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -26,6 +25,7 @@ from classifier.base.errors import UserError
 from classifier.base.files import whole, write_text
 from classifier.base.params import load_params
 from classifier.commands import sweep_node
+from classifier.commands.git import edited, git
 from classifier.commands.sweep_node import Experiment, Outcome, Slot, Sweep
 
 TRIES = 3  # of an experiment whose node or worker was lost
@@ -76,13 +76,6 @@ def sweep(name: str, overrides: list[str], cluster: Cluster, *, models: bool = F
 IDENTITY = (("user.name", "sweep"), ("user.email", "sweep@localhost"))
 
 
-def git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"git {arguments[0]}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
-    return done.stdout
-
-
 def clean_commit() -> str:
     """The current commit.
 
@@ -90,7 +83,7 @@ def clean_commit() -> str:
         UserError: files differ from it, so that it is not what would be seen here; or the history
             is cut off, so that git cannot bundle it.
     """
-    changed = [line[3:] for line in git("status", "--porcelain").splitlines()]
+    changed = edited(untracked=True)
     if changed:
         named = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
         raise UserError(f"a sweep runs what is committed, and these files are not: {named}")

@@ -21,9 +21,9 @@ from classifier.base.errors import UserError
 from classifier.base.family import MODELS
 from classifier.base.files import whole
 from classifier.base.params import Params, leaves
+from classifier.commands.git import edited, git
 from classifier.commands.recipe import changed, stage_of, written
 from classifier.commands.repro import run_dvc
-from classifier.commands.sweep import git
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -170,9 +170,8 @@ def _ends(range_: Any) -> Iterator[Any]:
 
 def check_committed() -> None:
     """Refuse to go on under an edit: the trials would not be of one code and one params.yaml."""
-    edited = [line[3:] for line in git("status", "--porcelain", "-uno").splitlines()]
-    if edited:
-        raise UserError(f"a search is of one commit, and {edited[0]} differs from it: commit it")
+    if files := edited():
+        raise UserError(f"a search is of one commit, and {files[0]} differs from it: commit it")
 
 
 def said(values: Mapping[str, Any]) -> str:
