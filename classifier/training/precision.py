@@ -1,7 +1,6 @@
 """The number format that the machine at hand is fast at."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,17 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras
-import numpy as np
 
 # The instructions that multiply bfloat16, as Linux names them.
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}
 # Libraries choose their code by these, and round differently with each.
 DISPATCHED_BY = {"avx2", "avx512f", *BFLOAT16_FLAGS}
-# bfloat16 must be this much faster in the measurement to be chosen: what it gains at the edge is
-# not worth its rounding, and a choice at the edge could differ between two runs.
-REQUIRED_GAIN = 1.25
-
-
+# The values of ONEDNN_MAX_CPU_ISA that leave TensorFlow's library those instructions.
+BFLOAT16_ISAS = ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10")
 NVIDIA = Path("/dev/nvidia0")  # the first card, where its driver has found one
 UNUSED_GPU = (
     "this machine has a GPU, but TensorFlow could not load CUDA's libraries and computes on the "
@@ -49,12 +44,17 @@ def choose(requested: str) -> Precision:
         return Precision(requested, "as train.precision says", "gpu" if capability else "cpu")
     if capability:
         return _for_gpu(capability)
-    flags = BFLOAT16_FLAGS & cpu_flags()
+    # By what the machine is alone: a measurement comes out otherwise beside other work, and the
+    # results of two runs would differ.
+    flags = sorted(BFLOAT16_FLAGS & cpu_flags())
+    limit = _isa_limit()
     if not flags:
         return Precision("float32", "the CPU has no bfloat16 instructions", "cpu")
-    gain = _bfloat16_gain()
-    found = f"the CPU has {', '.join(sorted(flags))}, measured {gain:.1f} times float32's speed"
-    return Precision("mixed_bfloat16" if gain >= REQUIRED_GAIN else "float32", found, "cpu")
+    if keras.backend.backend() != "tensorflow":
+        return Precision("float32", "only TensorFlow is fast at bfloat16 on a CPU", "cpu")
+    if not any(isa in limit for isa in BFLOAT16_ISAS):
+        return Precision("float32", f"ONEDNN_MAX_CPU_ISA is {limit}", "cpu")
+    return Precision("mixed_bfloat16", f"the CPU has {' and '.join(flags)}", "cpu")
 
 
 @contextmanager
@@ -115,25 +115,11 @@ def environment() -> str:
     What is kept from one run to the next is used again only under the same words.
     """
     libraries = ("keras", keras.backend.backend(), "numpy", "opencv-python-headless")
-    device = _gpu_capability() or sorted(DISPATCHED_BY & cpu_flags())
+    device = _gpu_capability() or (sorted(DISPATCHED_BY & cpu_flags()), _isa_limit())
     return f"{[(name, version(name)) for name in libraries]} {device}"
 
 
-def _bfloat16_gain() -> float:
-    """How many times faster a convolution of cnn5's kind is in bfloat16 than in float32."""
-    rng = np.random.default_rng(0)
-    images = rng.standard_normal((16, 40, 40, 64), np.float32)
-    kernel = rng.standard_normal((3, 3, 64, 128), np.float32)
-    seconds = {dtype: _conv_seconds(images, kernel, dtype) for dtype in ("float32", "bfloat16")}
-    return seconds["float32"] / seconds["bfloat16"]
+def _isa_limit() -> str:
+    """What oneDNN may use of the CPU."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
 
-
-def _conv_seconds(images: np.ndarray, kernel: np.ndarray, dtype: str) -> float:
-    x = keras.ops.cast(images, dtype)
-    weights = keras.ops.cast(kernel, dtype)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        keras.ops.convert_to_numpy(keras.ops.conv(x, weights, padding="same")[0, 0, 0, :1])
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])  # the first one includes setting up
