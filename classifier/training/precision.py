@@ -122,4 +122,3 @@ def environment() -> str:
 def _isa_limit() -> str:
     """What oneDNN may use of the CPU."""
     return os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
-
