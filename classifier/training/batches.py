@@ -41,8 +41,8 @@ class Batches(keras.utils.PyDataset):
                 generator.
             mix: changes the inputs of one batch and their soft labels, after `prepare`.
         """
-        # From two threads on, Keras leaves tf.data's tuning off. Its thread sleeps for as long again
-        # as the epoch has run, and TensorFlow waits for it at the epoch's end: seconds a time.
+        # From two threads on, Keras leaves tf.data's tuning off. Its thread sleeps about as long as
+        # the epoch has run, and TensorFlow waits for it at the epoch's end: seconds a time.
         super().__init__(workers=2)
         self.views = views
         self.labels = labels
