@@ -1,5 +1,6 @@
 """Transfer: a new head on a backbone's frozen features, then its last blocks as well."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +218,11 @@ class _Run:
 def _fresh_views(frozen: keras.Sequential, augmentation: Augmentation) -> Prepare:
     """Augment the batch and pass it through the frozen layers, where no gradient is needed."""
 
+    alone = threading.Lock()  # batches are prepared in two threads; Keras's models are for one
+
     def prepare(images: NDArray, rng: np.random.Generator) -> NDArray:
-        return frozen.predict_on_batch(augment(images, augmentation, rng))
+        copies = augment(images, augmentation, rng)
+        with alone:
+            return frozen.predict_on_batch(copies)
 
     return prepare

@@ -1,6 +1,9 @@
 """The head first, then the last blocks with it, and of the rest nothing."""
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +275,24 @@ def test_views_are_drawn_once_and_fresh_ones_in_every_epoch(tmp_path, small, mon
     counts["fresh"] = 0
     finetuned(augmentation=None)
     assert counts == {"features": 0, "fresh": 0}  # the training pictures as they are: kept before
+
+
+def test_fresh_views_pass_the_frozen_layers_one_batch_at_a_time():
+    inside: list[int] = []
+
+    class Frozen:
+        def predict_on_batch(self, images):
+            inside.append(threading.get_ident())
+            time.sleep(0.2)
+            assert inside == [threading.get_ident()]
+            inside.clear()
+            return images
+
+    prepare = module._fresh_views(Frozen(), SETTINGS["augmentation"])
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    with ThreadPoolExecutor() as pool:
+        passed = [pool.submit(prepare, images, np.random.default_rng(n)) for n in range(3)]
+        assert all(one.result().shape == images.shape for one in passed)
 
 
 def test_views_are_those_of_the_seed_and_differ(tmp_path, small, monkeypatch):
