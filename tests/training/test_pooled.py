@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from classifier.networks.cnn5 import cnn5
+from classifier.training import pooled as module
 from classifier.training.pooled import PooledConv2D, pooled
 from classifier.training.precision import dtype_policy
 from tests.rounding import UNIT, assert_same_but_for_rounding, rounding
@@ -15,6 +16,12 @@ pytestmark = pytest.mark.numeric
 # The longest sum is that over the positions of cnn5's first convolution in four pictures, for the
 # gradient of its kernel; six layers follow upon one another, forwards and back.
 ALLOWED = rounding(4 * 78 * 78, sums=2 * 6)
+
+
+@pytest.fixture(autouse=True)
+def with_products(monkeypatch) -> None:
+    """As on a CPU without AVX-512."""
+    monkeypatch.setattr(module, "PRODUCT_CHANNELS", range(32, 65))
 
 
 def pictures(n, size):
@@ -72,7 +79,9 @@ def test_the_pooled_form_is_the_plain_one_and_so_are_its_gradients(channels, poo
     assert agrees(plain, inputs) == ["conv"]
 
 
-def test_both_forms_of_cnn5_have_the_same_weights_outputs_and_gradients():
+@pytest.mark.parametrize("channels", [range(0), range(32, 65)])
+def test_both_forms_of_cnn5_have_the_same_weights_outputs_and_gradients(monkeypatch, channels):
+    monkeypatch.setattr(module, "PRODUCT_CHANNELS", channels)
     keras.utils.set_random_seed(1)
     plain = cnn5(80, 2)
     fast = pooled(plain)
