@@ -54,7 +54,7 @@ def accelerated(model: Model, pictures: int) -> Model:
     """The same network, its larger 3×3 convolutions done this way where that saves time.
 
     It does in float32 on CPUs without AVX-512, where arithmetic is what one waits for: VGG16's
-    deeper layers take half to two thirds of the time. Elsewhere it was not measured.
+    deeper layers take half to two thirds of the time; with AVX-512 they take longer.
 
     Args:
         model: Sequential or functional, of Keras's own layers.
