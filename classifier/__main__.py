@@ -15,10 +15,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     try:
         # Only the module that is needed: `check` must answer in under a second.
-        import_module(f"classifier.commands.{options.module}").run(options)
-        sys.stdout.flush()
+        command = import_module(f"classifier.commands.{options.module}")
     except ModuleNotFoundError as error:
-        sys.exit(f"error: {sys.executable} has no {error.name}: . .venv/bin/activate comes first")
+        if sys.prefix != sys.base_prefix:  # in an environment
+            raise
+        sys.exit(f"error: {sys.executable} has no {error.name}; activate the environment first")
+    try:
+        command.run(options)
+        sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read the output (head, less) has seen enough. What is still buffered goes nowhere,
         # or Python would complain once more while it ends.

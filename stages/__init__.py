@@ -6,7 +6,9 @@ try:
     from classifier.base.errors import UserError, one_line_errors
     from classifier.base.params import load_params, way_back
 except ModuleNotFoundError as error:
-    sys.exit(f"error: {sys.executable} has no {error.name}: . .venv/bin/activate comes before dvc")
+    if sys.prefix != sys.base_prefix:  # in an environment
+        raise
+    sys.exit(f"error: {sys.executable} has no {error.name}; activate the environment first")
 
 with one_line_errors():
     try:

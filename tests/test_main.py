@@ -130,7 +130,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(some):
 
 @pytest.mark.parametrize("command", [["stages.download"], ["classifier", "check"]])
 def test_a_python_without_the_requirements_is_told_in_a_line(command):
-    # -S leaves out site-packages, as the system's python lacks them.
+    # -S makes it the system's python, without the environment's packages.
     done = subprocess.run(
         [sys.executable, "-S", "-m", *command],
         cwd=ROOT,
@@ -141,4 +141,11 @@ def test_a_python_without_the_requirements_is_told_in_a_line(command):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"error: {sys.executable} has no ")
-    assert ". .venv/bin/activate" in done.stderr
+    assert "activate the environment" in done.stderr
+
+
+def test_a_module_that_an_active_environment_lacks_is_a_bug_and_keeps_its_trace(monkeypatch):
+    monkeypatch.setattr(sys, "prefix", "/an/environment")
+    monkeypatch.setitem(sys.modules, "classifier.commands.check", None)
+    with pytest.raises(ModuleNotFoundError):
+        main(["check"])

@@ -41,9 +41,10 @@ class Batches(keras.utils.PyDataset):
                 generator.
             mix: changes the inputs of one batch and their soft labels, after `prepare`.
         """
-        # From two threads on, Keras leaves tf.data's tuning off. Its thread sleeps about as long as
-        # the epoch has run, and TensorFlow waits for it at the epoch's end: seconds a time.
-        super().__init__(workers=2)
+        # From two threads on, Keras leaves tf.data's tuning off, whose thread sleeps about as long
+        # as the epoch has run: at the epoch's end TensorFlow often waited for it, for seconds. With
+        # other backends Keras would mix what it queues before the first epoch into that epoch.
+        super().__init__(workers=2 if keras.backend.backend() == "tensorflow" else 1)
         self.views = views
         self.labels = labels
         self.targets: NDArray = labels  # what is learnt: the labels, in any form

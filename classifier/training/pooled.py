@@ -8,10 +8,16 @@ from keras import layers, ops
 
 from classifier.training.precision import cpu_flags
 
-# The numbers of input channels with which the products were measured to be faster: with 32 and 64
-# they are, with 3, 128 and 256 they are not. With AVX-512 they are with none: a step of cnn5 took
-# 394 ms with them, 327 without, 342 in Keras's layers (ONEDNN_MAX_CPU_ISA=AVX512_CORE).
-PRODUCT_CHANNELS = range(0) if "avx512f" in cpu_flags() else range(32, 65)
+
+def _product_channels(flags: set[str]) -> range:
+    """The numbers of input channels with which matrix products were measured to be faster.
+
+    With 32 and 64 they are, with 3, 128 and 256 they are not; on a CPU with AVX-512 with none.
+    """
+    return range(0) if "avx512f" in flags else range(32, 65)
+
+
+PRODUCT_CHANNELS = _product_channels(cpu_flags())
 
 
 def pooled(model: keras.Model) -> keras.Model:
@@ -84,10 +90,10 @@ class PooledConv2D(layers.Layer):
     With few input channels, on a CPU without AVX-512, the gradient of the kernel is made of matrix
     products, because the library's own reaches a third of their rate there.
 
-    Both are for float32. In lower precisions, where the sum with the bias would be rounded once
-    more, bias and activation stay with the convolution, which TensorFlow does in one operation, and
-    only relu's gradient comes after pooling: every value is rounded as in the plain form, and
-    picked out of the same ones.
+    The late bias and the products are for float32. In lower precisions, where the sum with the bias
+    would be rounded once more, bias and activation stay with the convolution, which TensorFlow does
+    in one operation, and only relu's gradient comes after pooling: every value is rounded as in the
+    plain form, and picked out of the same ones.
     """
 
     def __init__(self, convolution: layers.Conv2D, pool_size: int) -> None:

@@ -44,8 +44,8 @@ def choose(requested: str) -> Precision:
         return Precision(requested, "as train.precision says", "gpu" if capability else "cpu")
     if capability:
         return _for_gpu(capability)
-    # By what the machine is alone: a measurement comes out otherwise beside other work, and the
-    # results of two runs would differ.
+    # Nothing is measured: beside other work a measurement comes out differently, and two runs on
+    # one machine would choose differently.
     flags = sorted(BFLOAT16_FLAGS & cpu_flags())
     limit = _isa_limit()
     if not flags:
@@ -53,7 +53,7 @@ def choose(requested: str) -> Precision:
     if keras.backend.backend() != "tensorflow":
         return Precision("float32", "only TensorFlow is fast at bfloat16 on a CPU", "cpu")
     if not any(isa in limit for isa in BFLOAT16_ISAS):
-        return Precision("float32", f"ONEDNN_MAX_CPU_ISA is {limit}", "cpu")
+        return Precision("float32", f"ONEDNN_MAX_CPU_ISA={limit} leaves out bfloat16", "cpu")
     return Precision("mixed_bfloat16", f"the CPU has {' and '.join(flags)}", "cpu")
 
 
@@ -121,4 +121,4 @@ def environment() -> str:
 
 def _isa_limit() -> str:
     """What oneDNN may use of the CPU."""
-    return os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
+    return (os.environ.get("ONEDNN_MAX_CPU_ISA") or "ALL").upper()

@@ -217,12 +217,11 @@ class _Run:
 
 def _fresh_views(frozen: keras.Sequential, augmentation: Augmentation) -> Prepare:
     """Augment the batch and pass it through the frozen layers, where no gradient is needed."""
-
-    alone = threading.Lock()  # batches are prepared in two threads; Keras's models are for one
+    lock = threading.Lock()  # batches are prepared in two threads; a Keras model is for one
 
     def prepare(images: NDArray, rng: np.random.Generator) -> NDArray:
         copies = augment(images, augmentation, rng)
-        with alone:
+        with lock:
             return frozen.predict_on_batch(copies)
 
     return prepare

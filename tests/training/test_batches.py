@@ -131,3 +131,27 @@ def test_no_epoch_waits_for_the_tuning_of_tf_data():
     batches = Batches([np.zeros((8, 2), np.uint8)], np.arange(8), 4)
     dataset = PyDatasetAdapter(batches, shuffle=False).get_tf_dataset()
     assert dataset.options().autotune.enabled is False
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_fit_gets_the_batches_of_each_epoch_in_order(first):
+    seen = []
+
+    class Model(keras.Model):
+        def train_step(self, data):
+            seen.append(keras.ops.convert_to_numpy(data[1]).tolist())
+            return {"loss": keras.ops.zeros(())}
+
+    some = Batches([np.zeros((N, 2), np.float32)], np.arange(N), 2, seed=1)
+    starting = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, _: some.start_epoch(epoch)
+    )
+    model = Model()
+    model.compile(run_eagerly=True)
+    options = {"callbacks": [starting], "shuffle": False, "verbose": 0}
+    model.fit(some, initial_epoch=first, epochs=first + 3, **options)
+    expected = []
+    for epoch in range(first, first + 3):
+        some.start_epoch(epoch)
+        expected += [some[position][1].tolist() for position in range(len(some))]
+    assert seen == expected

@@ -24,6 +24,11 @@ def with_products(monkeypatch) -> None:
     monkeypatch.setattr(module, "PRODUCT_CHANNELS", range(32, 65))
 
 
+@pytest.mark.parametrize(("flags", "some"), [({"avx2"}, True), ({"avx2", "avx512f"}, False)])
+def test_matrix_products_are_for_cpus_without_avx512(flags, some):
+    assert bool(module._product_channels(flags)) == some
+
+
 def pictures(n, size):
     return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), np.uint8)
 
