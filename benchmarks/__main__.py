@@ -4,10 +4,10 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.measure import BUDGET_S, NEEDS, PARTS, Measure
+from benchmarks.measure import BUDGET_S, NEEDS, ROWS, Parts
 from benchmarks.processes import ROOT
 from benchmarks.report import keep, render, this_machine
 from benchmarks.repro import run_whole
@@ -18,13 +18,14 @@ from classifier.commands.git import edited
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", default=",".join(NEEDS), help="some of %(default)s")
+    names = ",".join([*ROWS, "whole"])
+    parser.add_argument("--rows", default=names, help="some of %(default)s")
     parser.add_argument("--whole", action="store_true", help="run dvc repro whole, and no row")
     parser.add_argument("--render", action="store_true", help="write the tables anew, measure none")
     asked = parser.parse_args()
-    rows = asked.rows.split(",")
-    if unknown := set(rows) - set(NEEDS):
-        parser.error(f"{', '.join(unknown)}: not of {','.join(NEEDS)}")
+    rows = set(asked.rows.split(","))
+    if unknown := rows - set(names.split(",")):
+        parser.error(f"{', '.join(unknown)}: not of {names}")
     os.chdir(ROOT)
     if asked.render:
         render()
@@ -34,8 +35,8 @@ def main() -> None:
             results = this_machine(Path(folder))
             keep(results, {"whole_run": run_whole(Path(folder))})
     else:
-        wanted = {part for row in rows for part in NEEDS[row]}
-        measure({name: part for name, part in PARTS.items() if name in wanted})
+        wanted = rows.union(*(NEEDS.get(row, ()) for row in rows))
+        measure({row: parts for row, parts in ROWS.items() if row in wanted})
 
 
 def check_committed() -> None:
@@ -44,8 +45,8 @@ def check_committed() -> None:
         raise UserError(f"--whole runs what is committed; not committed: {', '.join(changed)}")
 
 
-def measure(parts: Mapping[str, Measure]) -> None:
-    """Measure some parts and put each into the results and the tables when it is there.
+def measure(rows: Mapping[str, Callable[[Workplace], Parts]]) -> None:
+    """Measure what rows need and put it into the results and the tables as it comes.
 
     What is left when the budget is nearly used up is named and left out.
     """
@@ -56,13 +57,13 @@ def measure(parts: Mapping[str, Measure]) -> None:
         place = Workplace(Path(folder))
         keep(results, {"pictures": place.counts | {"unpacking": place.unpacking}})
         began = time.monotonic()
-        for name, part in parts.items():
+        for name, parts in rows.items():
             spent = time.monotonic() - began
             if spent > 0.9 * BUDGET_S:
                 print(f"{name} left out: {spent / 60:.0f} of {BUDGET_S / 60:.0f} minutes are used")
                 continue
             print(f"{name} ...", flush=True)
-            keep(results, {name: part(place)})
+            keep(results, parts(place))
 
 
 if __name__ == "__main__":

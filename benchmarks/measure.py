@@ -1,7 +1,7 @@
 """The parts of a benchmark: what is timed, on both sides in turn, within a bounded time."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -12,11 +12,13 @@ from benchmarks.workplace import Workplace
 
 BUDGET_S = 40 * 60
 REPEATS = 3
+SIDES = ("tutorial", "ours")
 # How long one timed repeat of the slower side may take: the repeats of all parts, the warm-ups and
 # two dozen starts of TensorFlow fit into the budget. On the slowest class known (2 cores, 28 img/s
 # in cnn5's training and 5 in VGG16's base) they take 2/3 of it.
 SLICE_S, VGG16_SLICE_S = BUDGET_S / 120, BUDGET_S / 66
 EVALUATED = 64  # pictures of validation and of test each that evaluate is run on
+PREDICTIONS = ("prediction_cnn5", "prediction_vgg16")
 OF_25000 = {"train": 15_000, "validation": 3_750, "test": 6_250}
 # Epochs of this project's stages: one to warm up, and one a repeat.
 EPOCHS: dict[str, dict[str, Any]] = {
@@ -26,8 +28,7 @@ EPOCHS: dict[str, dict[str, Any]] = {
     "last_block": {"finetune": {"head_epochs": 1, "epochs": 1 + REPEATS}},
 }
 
-Part = dict[str, Any]
-Measure = Callable[[Workplace], Part]
+Parts = dict[str, dict[str, Any]]
 
 
 def in_time(step: float, seconds: float, most: int, least: int = 1) -> int:
@@ -41,7 +42,7 @@ def in_turn(sides: Mapping[str, Worker], **command: Any) -> dict[str, list[Measu
     return {side: [turn[place] for turn in runs] for place, side in enumerate(sides)}
 
 
-def training(place: Workplace, part: str) -> Part:
+def training(place: Workplace, part: str) -> Parts:
     """Time epochs of a training on a slice of the pictures."""
     batch, train, validation = place.batch_size, place.counts["train"], place.counts["validation"]
     with ExitStack() as stack:
@@ -64,7 +65,7 @@ def training(place: Workplace, part: str) -> Part:
         if part == "train_baseline":
             beside["in_memory"] = stack.enter_context(place.worker("ours", "in_memory"))
             beside["in_memory"].run(count=2)  # compiles
-        return {
+        found = {
             "steps": steps,
             "validation_steps": validated,
             "startup": {side: worker.startup for side, worker in sides.items()},
@@ -72,9 +73,12 @@ def training(place: Workplace, part: str) -> Part:
             "epochs": in_turn(sides | beside, count=steps),
             "ending": {side: worker.ending for side, worker in sides.items()},
         }
+    return {part: found}
 
 
-def timed(place: Workplace, part: str, lot: int, most: int, *sides: str, **command: Any) -> Part:
+def timed(
+    place: Workplace, part: str, lot: int, most: int, sides: Sequence[str] = SIDES, **command: Any
+) -> dict[str, Any]:
     """Time as many pictures or batches, in whole lots, as fit by the slower side's warm-up."""
     with ExitStack() as stack:
         workers = {side: stack.enter_context(place.worker(side, part)) for side in sides}
@@ -87,16 +91,16 @@ def timed(place: Workplace, part: str, lot: int, most: int, *sides: str, **comma
     return {"count": count, "seconds": seconds, "startup": workers["ours"].startup}
 
 
-def features(place: Workplace) -> Part:
+def features(place: Workplace) -> Parts:
     """Time VGG16's frozen features, up to the head and up to the blocks that are trained."""
     passes = {}
     for until in ("head", "blocks"):
-        one = timed(place, "features", 32, place.counts["train"], "ours", until=until)
+        one = timed(place, "features", 32, place.counts["train"], SIDES[1:], until=until)
         passes[until] = one | {"seconds": one["seconds"]["ours"]}
-    return {"passes": passes, "startup": passes["head"]["startup"]}
+    return {"features": {"passes": passes, "startup": passes["head"]["startup"]}}
 
 
-def evaluate(place: Workplace) -> Part:
+def evaluate(place: Workplace) -> Parts:
     """Time the last stage on a slice, with the models that the training parts left behind."""
     place.cut(EVALUATED, EVALUATED)
     # No row trains MobileNet: the tutorials have no such network.
@@ -106,28 +110,20 @@ def evaluate(place: Workplace) -> Part:
     for _ in range(REPEATS):
         shutil.rmtree(place.project / ".cache/features", ignore_errors=True)
         seconds.append(seconds_of(place.project, "python", "-m", "stages.evaluate")[0])
-    return {"count": 2 * EVALUATED, "seconds": seconds}
+    return {"evaluate": {"count": 2 * EVALUATED, "seconds": seconds}}
 
 
 # In this order: evaluate tests what the trainings left behind.
-PARTS: dict[str, Measure] = {
+ROWS: dict[str, Callable[[Workplace], Parts]] = {
     **{part: partial(training, part=part) for part in EPOCHS},
     "features": features,
-    "decoding": lambda place: timed(
-        place, "decoding", 60, sum(place.counts.values()), "tutorial", "ours"
-    ),
-    "prediction_cnn5": lambda place: timed(place, "prediction_cnn5", 1, 10, "tutorial", "ours"),
-    "prediction_vgg16": lambda place: timed(place, "prediction_vgg16", 1, 10, "tutorial", "ours"),
+    "decoding": lambda place: {"decoding": timed(place, "decoding", 60, 3_000)},
+    "prediction": lambda place: {name: timed(place, name, 1, 10) for name in PREDICTIONS},
     "evaluate": evaluate,
-    "split": lambda place: {"seconds": [place.split() for _ in range(REPEATS)]},
-    "noop": lambda place: no_op(place.folder / "finished", place.counts),
-    "noop_25000": lambda place: no_op(place.folder / "finished", OF_25000),
+    "split": lambda place: {"split": {"seconds": [place.split() for _ in range(REPEATS)]}},
+    "noop": lambda place: {
+        "noop": no_op(place.folder / "finished", place.counts),
+        "noop_25000": no_op(place.folder / "finished", OF_25000),
+    },
 }
-# What each row of `--rows` needs to be measured.
-NEEDS: dict[str, tuple[str, ...]] = {
-    **{part: (part,) for part in ("train_baseline", "train_augmented", "decoding")},
-    **{part: (part, "features") for part in ("head", "last_block")},
-    "prediction": ("prediction_cnn5", "prediction_vgg16"),
-    "noop": ("noop", "noop_25000"),
-    "whole": tuple(PARTS),
-}
+NEEDS = {"head": {"features"}, "last_block": {"features"}, "whole": set(ROWS)}

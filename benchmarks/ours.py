@@ -4,9 +4,10 @@ import math
 import os
 import platform
 import shutil
+import sys
 import timeit
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -28,38 +29,35 @@ AS_FOR_MANY = ("classifier.transfer.winograd.FEWEST_PICTURES", 0)
 
 def stage(name: str, channel: Channel, *, stop_after: int | None = None, **_: Any) -> None:
     """Run a training stage whole, pausing before every epoch until a command comes."""
-    module = import_module(f"stages.{name}")
     import keras
 
     from benchmarks.stopwatch import Stopwatch
 
-    fit = keras.Model.fit
-    watch = Stopwatch(channel.say, channel.hear, stop_after)
+    fit, watch = keras.Model.fit, Stopwatch(channel.say, channel.hear, stop_after)
 
-    @wraps(fit)
     def watched(*args: Any, callbacks: list[Any], **kwargs: Any) -> Any:
         return fit(*args, callbacks=[*callbacks, watch], **kwargs)
 
-    # The stages take no callback. Keras's own entrance is where one comes in without them.
-    with patch.object(keras.Model, "fit", watched), patch(*AS_FOR_MANY):
-        module.main()
+    _run(name, watched)
 
 
 def in_memory(channel: Channel, **_: Any) -> None:
-    """Take so many of train_baseline's steps by Keras's train_on_batch, on a batch in memory."""
-    params, train = load_params(), read_split("train")
-    from classifier.networks.from_scratch import network
-    from classifier.training.fit import start
-    from classifier.training.outputs import loss_for
-    from classifier.training.pooled import pooled
+    """Take so many of train_baseline's steps by Keras's train_on_batch, on its first batch."""
 
-    chosen = start(params.seed, params.train.precision)
-    model = network(params.train.arch)(params.data.image_size, len(train.classes), 0.0)
-    model = pooled(model) if chosen.device == "cpu" else model
-    model.compile(params.train.optimizer, loss_for(model), metrics=["accuracy"])
-    count = params.train.batch_size
-    batch = np.asarray(train.images[:count]), train.labels[:count]
-    channel.repeat(lambda: model.train_on_batch(*batch))
+    def fit(model: Any, batches: Any, **_: Any) -> None:
+        batch = batches[0]
+        channel.repeat(lambda: model.train_on_batch(*batch))
+        sys.exit()  # the stage has no epoch to go on with
+
+    _run("train_baseline", fit)
+
+
+def _run(name: str, fit: Callable[..., Any]) -> None:
+    """Run a stage; it takes no callback, so Keras's own entrance is replaced."""
+    import keras
+
+    with patch.object(keras.Model, "fit", fit), patch(*AS_FOR_MANY):
+        import_module(f"stages.{name}").main()
 
 
 def features(channel: Channel, *, splits: str, weights: str, **_: Any) -> None:
@@ -175,9 +173,6 @@ def training_flop(model: Any) -> float:
     Two (multiply and add) for every product of convolutions and dense layers, in three passes:
     forward, the gradient of the kernel and that of the input; the first layer needs no gradient of
     its input. What is left out (biases, pooling, activations, the optimizer) is a few per cent.
-
-    Args:
-        model: of Keras's own layers, each of which is called once.
     """
     total, passes = 0, 2
     for layer in model.layers:

@@ -78,11 +78,7 @@ class Worker:
 
 
 def printed(folder: Path, *command: str) -> Iterator[str]:
-    """Run one of this project's commands; yield the lines that it prints, as they come.
-
-    Raises:
-        UserError: it failed.
-    """
+    """Run one of this project's commands; yield the lines that it prints, as they come."""
     last: deque[str] = deque(maxlen=5)
     pipes: dict[str, Any] = {"stdout": PIPE, "stderr": STDOUT, "text": True}
     with Popen(command, cwd=folder, env=environment(), **pipes) as process:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import StrictUndefined, Template
 
 from benchmarks.processes import ROOT, Worker
 from benchmarks.rows import figure, rates, rows
@@ -31,11 +31,7 @@ DEPENDS = {
 
 
 def this_machine(folder: Path) -> dict[str, Any]:
-    """The class of machine, what it is, the versions, the parameters that count, the commit.
-
-    Args:
-        folder: for the log of the process that looks.
-    """
+    """The class of machine, what it is, the versions, the parameters that count, the commit."""
     params = load_params()
     settings = {
         "image_size": params.data.image_size,
@@ -73,13 +69,10 @@ def keep(results: dict[str, Any], parts: dict[str, Any], folder: Path = FOLDER) 
 
 def render(folder: Path = FOLDER) -> None:
     """Write the part of README.md between the marks anew."""
-    environment = Environment(
-        trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
-    )
-    environment.filters["figure"] = figure
-    template = environment.from_string((FOLDER / "tables.md.j2").read_text(encoding="utf-8"))
+    text = (FOLDER / "tables.md.j2").read_text(encoding="utf-8")
+    template = Template(text, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     classes = {title: _read(folder / f"results/{name}.json") for name, title in TITLES.items()}
-    tables = template.render(classes=classes, rows=rows, rates=rates)
+    tables = template.render(classes=classes, rows=rows, rates=rates, figure=figure)
     readme = folder / "README.md"
     text = readme.read_text(encoding="utf-8")
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]

@@ -1,6 +1,7 @@
 """From measured parts to the rows of the tables: the arithmetic, each with its own words."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -234,11 +235,10 @@ def rows(results: Mapping[str, Any]) -> list[Row]:
 
 def known(side: Side, name: str, *arguments: Any) -> Quantity | None:
     """A side's figure, if it has such a one and all is there that it is made of."""
-    try:
-        found: Quantity | None = getattr(side, name)(*arguments) if hasattr(side, name) else None
-    except KeyError:
-        return None
-    return found
+    figure_of: Callable[..., Quantity] | None = getattr(side, name, None)
+    with suppress(KeyError):
+        return figure_of(*arguments) if figure_of else None
+    return None
 
 
 def rates(results: Mapping[str, Any]) -> dict[str, float]:

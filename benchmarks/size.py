@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from benchmarks.__main__ import measure
+from benchmarks.measure import Parts
 from benchmarks.processes import seconds_of
 from benchmarks.workplace import Workplace
 from classifier.base.errors import one_line_errors
@@ -26,25 +26,39 @@ HELD_OUT = 320  # pictures of validation and of test each
 SMALL = 64  # height and width of the generated JPEGs, pixels
 
 
-def split(place: Workplace) -> dict[str, Any]:
-    """Time the split stage at each size."""
-    seconds = {str(n): {"seconds": split_seconds(place, n)} for n in SIZES}
-    return {"sizes": seconds, "note": f"of JPEGs of {SMALL} pixels"}
-
-
-def split_seconds(place: Workplace, count: int) -> float:
-    """Split so many generated pictures in place of the downloaded ones."""
-    print(f"{count:,} images ...", flush=True)
+def sizes(place: Workplace) -> Parts:
+    """Split generated pictures and train on them, a bounded number of steps, at each size."""
     held_out = {"validation": HELD_OUT, "test": HELD_OUT}
-    place.change({"split": {"method": "random", "random": held_out}})
-    data = place.project / "data"
+    place.change({"split": {"method": "random", "random": held_out}, "train": {"epochs": 1}})
+    split, trained = {}, {}
+    for count in SIZES:
+        print(f"{count:,} images ...", flush=True)
+        split[str(count)] = {"seconds": split_seconds(place.project, count)}
+        worker = place.worker("ours", "train_baseline", stop_after=STEPS)
+        with ThreadPoolExecutor(1) as thread:
+            peaks = thread.submit(memory_peaks, worker.process.pid)
+            with worker:
+                measured = worker.run()
+        # The first step compiles.
+        step = (measured["train"] - measured["first"]) / (measured["steps"] - 1)
+        trained[str(count)] = peaks.result() | {"seconds": count / place.batch_size * step}
+    note = f"{STEPS - 1} steps of each epoch timed, the others at their rate"
+    return {
+        "sizes_split": {"sizes": split, "note": f"of JPEGs of {SMALL} pixels"},
+        "sizes_train": {"sizes": trained, "note": note},
+    }
+
+
+def split_seconds(project: Path, count: int) -> float:
+    """Time the split stage on so many generated pictures."""
+    data = project / "data"
     shutil.rmtree(data / "splits", ignore_errors=True)
     index = [Labelled(f"{i % 2}/{i:06d}.jpg", str(i % 2), "") for i in range(count)]
     names = [one.path for one in index]
     write_images(data / "raw/images.zip", zip(names, drawn(count), strict=True))
     write_index(data / "raw/images.csv", index)
     write_json(data / "raw/dataset.json", {"skipped": []})
-    return seconds_of(place.project, "python", "-m", "stages.split")[0]
+    return seconds_of(project, "python", "-m", "stages.split")[0]
 
 
 def drawn(count: int) -> Iterator[bytes]:
@@ -55,29 +69,6 @@ def drawn(count: int) -> Iterator[bytes]:
         content = io.BytesIO()
         coarse.resize((SMALL, SMALL), Image.Resampling.BICUBIC).save(content, "JPEG", quality=90)
         yield content.getvalue()
-
-
-def train(place: Workplace) -> dict[str, Any]:
-    """Measure train_baseline at each size, for a bounded number of steps.
-
-    Returns:
-        Peak anonymous and mapped memory of the process, GB; seconds of all training steps of an
-        epoch at the rate of those that were timed.
-    """
-    found = {}
-    for count in SIZES:
-        split_seconds(place, count)
-        place.change({"train": {"epochs": 1}})
-        worker = place.worker("ours", "train_baseline", stop_after=STEPS)
-        with ThreadPoolExecutor(1) as thread:
-            peaks = thread.submit(memory_peaks, worker.process.pid)
-            with worker:
-                measured = worker.run()
-        # The first step compiles.
-        step = (measured["train"] - measured["first"]) / (measured["steps"] - 1)
-        found[str(count)] = peaks.result() | {"seconds": count / place.batch_size * step}
-    note = f"{STEPS - 1} steps of each epoch timed, the others at their rate"
-    return {"sizes": found, "note": note}
 
 
 def memory_peaks(pid: int) -> dict[str, float]:
@@ -93,4 +84,4 @@ def memory_peaks(pid: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     with one_line_errors():
-        measure({"sizes_split": split, "sizes_train": train})
+        measure({"sizes": sizes})
