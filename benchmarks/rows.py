@@ -216,9 +216,11 @@ class Row:
     @property
     def met(self) -> bool | None:
         """Whether the goal is; None where there is none or too little was measured."""
-        _, most, *unit = self.goal.split() or ("", "0")
-        judged = self.ours.median if unit and self.ours else self.ratio
-        return judged <= float(Fraction(most)) if self.goal and judged is not None else None
+        if not self.goal or not self.ours:
+            return None
+        _, most, *unit = self.goal.split()
+        judged = self.ours.median if unit else self.ratio
+        return None if judged is None else judged <= float(Fraction(most))
 
 
 def rows(results: Mapping[str, Any]) -> list[Row]:
