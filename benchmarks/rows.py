@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +218,9 @@ class Row:
         if not self.goal or not self.ours:
             return None
         _, most, *unit = self.goal.split()
+        above, _, below = most.partition("/")
         judged = self.ours.median if unit else self.ratio
-        return None if judged is None else judged <= float(Fraction(most))
+        return None if judged is None else judged <= float(above) / float(below or 1)
 
 
 def rows(results: Mapping[str, Any]) -> list[Row]:
