@@ -17,6 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Only the module that is needed: `check` must answer in under a second.
         import_module(f"classifier.commands.{options.module}").run(options)
         sys.stdout.flush()
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {sys.executable} has no {error.name}: . .venv/bin/activate comes first")
     except BrokenPipeError:
         # Whoever read the output (head, less) has seen enough. What is still buffered goes nowhere,
         # or Python would complain once more while it ends.

@@ -1,7 +1,12 @@
 """The stages. A wrong parameter is told here, before a stage imports anything heavy."""
 
-from classifier.base.errors import UserError, one_line_errors
-from classifier.base.params import load_params, way_back
+import sys
+
+try:
+    from classifier.base.errors import UserError, one_line_errors
+    from classifier.base.params import load_params, way_back
+except ModuleNotFoundError as error:
+    sys.exit(f"error: {sys.executable} has no {error.name}: . .venv/bin/activate comes before dvc")
 
 with one_line_errors():
     try:

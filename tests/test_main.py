@@ -126,3 +126,19 @@ def test_a_reader_that_has_seen_enough_is_no_error(some):
     )
     assert found.stdout.startswith("path,class")
     assert found.stderr == "some/notes.txt: not a picture: looks like text\n"
+
+
+@pytest.mark.parametrize("command", [["stages.download"], ["classifier", "check"]])
+def test_a_python_without_the_requirements_is_told_in_a_line(command):
+    # -S leaves out site-packages, as the system's python lacks them.
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {sys.executable} has no ")
+    assert ". .venv/bin/activate" in done.stderr

@@ -41,7 +41,9 @@ class Batches(keras.utils.PyDataset):
                 generator.
             mix: changes the inputs of one batch and their soft labels, after `prepare`.
         """
-        super().__init__()
+        # From two threads on, Keras leaves tf.data's tuning off. Its thread sleeps about as long as
+        # the epoch has run, and TensorFlow waits for it at the epoch's end: seconds a time.
+        super().__init__(workers=2)
         self.views = views
         self.labels = labels
         self.targets: NDArray = labels  # what is learnt: the labels, in any form

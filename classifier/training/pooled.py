@@ -82,8 +82,9 @@ class PooledConv2D(layers.Layer):
     library's own reaches a third of their rate there.
 
     Both are for float32. In lower precisions, where the sum with the bias would be rounded once
-    more, the bias stays with the convolution and the activation alone comes after pooling: every
-    value is rounded as in the plain form, and picked out of the same ones.
+    more, bias and activation stay with the convolution, which TensorFlow does in one operation, and
+    only relu's gradient comes after pooling: every value is rounded as in the plain form, and
+    picked out of the same ones.
     """
 
     def __init__(self, convolution: layers.Conv2D, pool_size: int) -> None:
@@ -107,10 +108,41 @@ class PooledConv2D(layers.Layer):
             x = inner.convolution_op(inputs, inner.kernel)
         if inner.use_bias and not bias_last:
             x = ops.add(x, inner.bias)
+        relu_first = inner.activation is keras.activations.relu and not bias_last
+        x = _relu_without_gradient(x) if relu_first else x
         x = ops.max_pool(x, self.pool_size, self.pool_size, padding="valid")
         if inner.use_bias and bias_last:
             x = ops.add(x, inner.bias)
-        return inner.activation(x)
+        return _gradient_of_relu(x) if relu_first else inner.activation(x)
+
+
+def _relu_without_gradient(x: Any) -> Any:
+    """relu, but gradients pass unchanged: `_gradient_of_relu` follows."""
+
+    @ops.custom_gradient
+    def relu(x: Any) -> tuple[Any, Any]:
+        return ops.relu(x), lambda *args, upstream=None: _upstream(args, upstream)
+
+    return relu(x)
+
+
+def _gradient_of_relu(y: Any) -> Any:
+    """Pass values of relu unchanged, and their gradients where they are positive."""
+
+    @ops.custom_gradient
+    def identity(y: Any) -> tuple[Any, Any]:
+        def grad(*args: Any, upstream: Any = None) -> Any:
+            g = _upstream(args, upstream)
+            return ops.where(ops.greater(y, 0), g, ops.zeros((), g.dtype))
+
+        return y, grad
+
+    return identity(y)
+
+
+def _upstream(args: tuple[Any, ...], upstream: Any) -> Any:
+    """The gradient, which Keras hands over by position or by name, as its backend does."""
+    return args[0] if upstream is None else upstream
 
 
 def _convolve(x: Any, kernel: Any) -> Any:
@@ -127,8 +159,7 @@ def _convolve(x: Any, kernel: Any) -> Any:
     @ops.custom_gradient
     def convolve(x: Any, kernel: Any) -> tuple[Any, Any]:
         def grad(*args: Any, upstream: Any = None) -> tuple[Any, Any]:
-            # Keras hands the gradient over by position or by name, as its backend does.
-            g = args[0] if upstream is None else upstream
+            g = _upstream(args, upstream)
             return ops.conv_transpose(g, kernel, padding="valid"), _kernel_gradient(x, g)
 
         return ops.conv(x, kernel, padding="valid"), grad

@@ -1,5 +1,6 @@
 """A batch depends on seed, epoch and position, and on nothing else."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -120,3 +121,13 @@ def test_no_batch_is_drawn_with_the_numbers_that_shuffled_the_epoch():
     for position in range(len(some)):
         _ = some[position]
         assert states["drawn"] != np.random.default_rng([1, 0]).bit_generator.state
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="asks what TensorFlow does")
+def test_no_epoch_waits_for_the_tuning_of_tf_data():
+    # Keras's own class: it has no public name for the dataset that it makes of these batches.
+    from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    batches = Batches([np.zeros((8, 2), np.uint8)], np.arange(8), 4)
+    dataset = PyDatasetAdapter(batches, shuffle=False).get_tf_dataset()
+    assert dataset.options().autotune.enabled is False
