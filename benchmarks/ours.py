@@ -112,15 +112,19 @@ def _nothing(data: bytes, picture: Any) -> None:
 def prediction(
     name: str, channel: Channel, *, image_size: int, splits: str, weights: str, **_: Any
 ) -> None:
-    """Score one batch again and again, in the form that the evaluation gives a model."""
+    """Score one batch again and again, by a model saved and loaded as the pipeline does."""
     from classifier.evaluation.inference import class_scores, compiled, in_batches, in_precision
     from classifier.networks.cnn5 import cnn5
     from classifier.training.precision import choose
+    from classifier.training.saving import load_model, save_model
     from classifier.transfer.vgg16 import vgg16
     from classifier.transfer.winograd import accelerated
 
     batch = np.array(read_split("train", Path(splits)).images[:100])
-    model = cnn5(image_size, 2) if name == "cnn5" else vgg16(image_size, 2, Path(weights))
+    built = cnn5(image_size, 2) if name == "cnn5" else vgg16(image_size, 2, Path(weights))
+    saved = Path(f"{name}.keras")
+    save_model(saved, built, {})
+    model, _ = load_model(saved)
     with patch(*AS_FOR_MANY):
         run = compiled(accelerated(in_precision(model, choose("auto").policy), len(batch)))
     channel.repeat(lambda: class_scores(in_batches(run, batch)[0]))
