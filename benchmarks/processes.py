@@ -6,6 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen
 from typing import Any, Self
@@ -53,27 +54,38 @@ class Worker:
 
     def run(self, **command: Any) -> Measured:
         """Have it do something; it is idle again, or has ended, when this returns."""
-        print(json.dumps(command), file=self.process.stdin, flush=True)
-        measured, start = self._next(), time.perf_counter()
+        with suppress(BrokenPipeError):  # it has ended, which the next line tells
+            print(json.dumps(command), file=self.process.stdin, flush=True)
+        measured, start = self._awaited(), time.perf_counter()
         if not self._next():
             self.ending = time.perf_counter() - start
         return measured
+
+    def _awaited(self) -> Measured:
+        """What it says next, where it may not end without."""
+        if said := self._next():
+            return said
+        raise self._ended("ended early")
 
     def _next(self) -> Measured:
         """What it says next; nothing when it has ended."""
         line = self.process.stdout.readline()
         if not line and self.process.wait():
-            last = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-            raise _failure(self.name, last)
+            raise self._ended("failed")
         return json.loads(line) if line else {}
 
+    def _ended(self, how: str) -> UserError:
+        last = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        return _failure(f"{self.name} {how}", last)
+
     def __enter__(self) -> Self:
-        self._next()
+        self._awaited()
         self.startup = time.perf_counter() - self.started
         return self
 
     def __exit__(self, *error: object) -> None:
-        with self.process:  # closes the pipes and waits
+        # Closes the pipes and waits; what an ended process never read breaks its pipe once more.
+        with suppress(BrokenPipeError), self.process:
             self.process.kill()  # if it runs still, it is idle or has outlived an error
 
 
@@ -86,7 +98,7 @@ def printed(folder: Path, *command: str) -> Iterator[str]:
             last.append(line)
             yield line
     if process.returncode:
-        raise _failure(" ".join(command), last)
+        raise _failure(f"{' '.join(command)} failed", last)
 
 
 def seconds_of(folder: Path, *command: str) -> tuple[float, str]:
@@ -98,4 +110,4 @@ def seconds_of(folder: Path, *command: str) -> tuple[float, str]:
 
 def _failure(what: str, last: Iterable[str]) -> UserError:
     words = " / ".join(line.strip() for line in last)
-    return UserError(f"{what} failed; the last that it printed: {words}")
+    return UserError(f"{what}; the last that it printed: {words}")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import report, repro, workplace
+from benchmarks import measure, processes, report, repro, workplace
 from benchmarks.__main__ import check_committed
 from benchmarks.measure import BUDGET_S, NEEDS, ROWS, in_time, in_turn
 from benchmarks.ours import cpu_class
@@ -500,3 +500,17 @@ def test_what_fails_in_a_process_is_told_by_its_last_words(tmp_path):
         Worker("ours", "nonsense", ROOT, tmp_path / "log"),
     ):
         pass
+
+
+@pytest.mark.parametrize("says", ["", """echo '{"ready": true}'"""])
+def test_a_process_that_ends_early_is_told_in_a_line(says, tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho last words >&2\n{says}\n", encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr(processes.sys, "executable", str(python))
+    with (
+        pytest.raises(UserError, match=r"decoding of ours ended early.*: last words$"),
+        Worker("ours", "decoding", tmp_path, tmp_path / "log") as worker,
+    ):
+        worker.process.wait()
+        worker.run(count=1)
