@@ -187,14 +187,23 @@ class Ours(Side):
         peak, mapped = (max(one[key] for one in sizes) for key in ("anonymous_gb", "mapped_gb"))
         return Quantity(peak, f"mapped pages apart: {figure(mapped)} GB")
 
-    def growth(self, part: str, key: str, unit: str) -> Quantity:
-        """A figure at the most images over that at the fewest; of seconds, those an image."""
+    def spread(self) -> Quantity:
+        """The largest peak of anonymous memory over the smallest."""
+        found, how = self._by_size("sizes_train", "anonymous_gb", "GB")
+        return Quantity(max(found.values()) / min(found.values()), how)
+
+    def growth(self, part: str) -> Quantity:
+        """Seconds an image at the most images over those at the fewest."""
+        found, how = self._by_size(part, "seconds", "s")
+        most, fewest = max(found), min(found)
+        ratio = found[most] / most / (found[fewest] / fewest)
+        return Quantity(ratio, f"{how}; {self.parts[part]['note']}")
+
+    def _by_size(self, part: str, key: str, unit: str) -> tuple[dict[int, float], str]:
+        """A figure at each number of images, and all of them in words."""
         found = {int(n): one[key] for n, one in self.parts[part]["sizes"].items()}
-        how = ", ".join(f"{n:,} images: {figure(one)} {unit}" for n, one in found.items())
-        if key == "seconds":
-            found = {n: one / n for n, one in found.items()}
-            how += f"; {self.parts[part]['note']}"
-        return Quantity(found[max(found)] / found[min(found)], how)
+        words = (f"{n:,} images: {figure(one)} {unit}" for n, one in found.items())
+        return found, ", ".join(words)
 
 
 @dataclass(frozen=True)

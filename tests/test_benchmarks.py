@@ -460,6 +460,35 @@ def test_a_cpu_that_is_not_named_has_the_goal_of_other_cpus(kind, goal):
     assert by_title(measured() | {"class": kind})["`train_baseline`, a training step"].goal == goal
 
 
+def test_memory_is_judged_by_the_largest_peak_wherever_it_is_and_times_by_the_most_images():
+    results = measured()
+    peaks = {"5000": 1.0, "25000": 2.0, "100000": 1.5}
+    sizes = {n: {"anonymous_gb": one, "mapped_gb": 9.0} for n, one in peaks.items()}
+    for n, seconds in zip(peaks, (10.0, 99.0, 220.0), strict=True):
+        sizes[n]["seconds"] = seconds
+    results["parts"]["sizes_train"] = {"sizes": sizes, "note": "noted"}
+    found = by_title(results)
+    memory = found["peak anonymous memory of a training stage, largest over smallest"]
+    assert memory.ours.values.tolist() == [2.0]
+    assert memory.met is False
+    assert memory.ours.how.startswith("5,000 images: 1.00 GB, 25,000 images: 2.00 GB, ")
+    assert found["the same, the largest"].ours.values.tolist() == [2.0]
+    epochs = found["time of an epoch an image, most images over fewest"]
+    assert epochs.ours.median == pytest.approx(1.1)
+    assert epochs.met is True
+    assert epochs.ours.how.endswith("100,000 images: 220 s; noted")
+
+
+@pytest.mark.parametrize(("free", "parts"), [(13e9, {"noop", "noop_25000"}), (11e9, {"noop"})])
+def test_25000_pictures_are_left_out_where_the_disk_has_no_room(free, parts, monkeypatch, capsys):
+    disk = SimpleNamespace(disk_usage=lambda folder: SimpleNamespace(free=free))
+    monkeypatch.setattr(measure, "shutil", disk)
+    monkeypatch.setattr(measure, "no_op", lambda project, counts: {"seconds": [1.0]})
+    place = SimpleNamespace(folder=Path("somewhere"), counts={"train": 9})
+    assert set(measure.nothing_to_do(place)) == parts
+    assert ("25,000 pictures left out" in capsys.readouterr().out) == (len(parts) == 1)
+
+
 def test_generated_pictures_are_split_as_the_stages_read_them(tmp_path):
     project = new_project(tmp_path).root
     (project / "data/raw").mkdir(parents=True)
