@@ -96,11 +96,12 @@ def decoding(channel: Channel, *, image_size: int, **_: Any) -> None:
 
     paths = [one.path for one in read_index(Path("data/raw/images.csv"))]
     paths.sort(key=lambda path: Path(path).name)
-    how = {"size": image_size, "resize": data.resize, "max_pixels": data.limits.pixels}
+    archive, into = Path("data/raw/images.zip"), Path("decoded.npy")
+    how: dict[str, Any] = {"resize": data.resize, "max_pixels": data.limits.pixels}
 
     def work(count: int) -> None:
         some = [paths[i] for i in evenly(len(paths), count)]
-        scan(Path("data/raw/images.zip"), some, Path("decoded.npy"), _nothing, **how)
+        scan(archive, some, into, _nothing, size=image_size, **how)
 
     channel.time(work)
 

@@ -69,6 +69,7 @@ class Worker:
 
     def _next(self) -> Measured:
         """What it says next; nothing when it has ended."""
+        assert self.process.stdout
         line = self.process.stdout.readline()
         if not line and self.process.wait():
             raise self._ended("failed")
@@ -94,6 +95,7 @@ def printed(folder: Path, *command: str) -> Iterator[str]:
     last: deque[str] = deque(maxlen=5)
     pipes: dict[str, Any] = {"stdout": PIPE, "stderr": STDOUT, "text": True}
     with Popen(command, cwd=folder, env=environment(), **pipes) as process:
+        assert process.stdout
         for line in process.stdout:
             last.append(line)
             yield line
