@@ -419,11 +419,11 @@ def test_both_sides_take_turns():
     turns = []
 
     def side(name):
-        return SimpleNamespace(run=lambda count: turns.append(name) or {"seconds": count})
+        return SimpleNamespace(run=lambda count: turns.append(name) or {name: count})
 
     found = in_turn({"a": side("a"), "b": side("b")}, count=7)
     assert turns == ["a", "b"] * 3
-    assert found == {name: [{"seconds": 7}] * 3 for name in ("a", "b")}
+    assert found == {name: [{name: 7}] * 3 for name in ("a", "b")}
 
 
 @pytest.mark.parametrize("stop_after", [None, 2])
