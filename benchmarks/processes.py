@@ -48,9 +48,11 @@ class Worker:
         self.name, self.log, self.ending = f"{part} of {side}", log, 0.0
         command = [sys.executable, "-m", "benchmarks.worker", side, part, json.dumps(arguments)]
         pipes: dict[str, Any] = {"stdin": PIPE, "stdout": PIPE, "text": True}
+        # TensorFlow writes its generated code there, and what is killed deletes nothing.
+        variables = environment() | {"TMPDIR": str(log.parent)}
         self.started = time.perf_counter()
         with log.open("w") as printed:
-            self.process = Popen(command, cwd=folder, env=environment(), stderr=printed, **pipes)
+            self.process = Popen(command, cwd=folder, env=variables, stderr=printed, **pipes)
 
     def run(self, **command: Any) -> Measured:
         """Have it do something; it is idle again, or has ended, when this returns."""
