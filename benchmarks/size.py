@@ -31,7 +31,13 @@ def sizes(place: Workplace) -> Parts:
     held_out = {"validation": HELD_OUT, "test": HELD_OUT}
     place.change({"split": {"method": "random", "random": held_out}, "train": {"epochs": 1}})
     split, trained = {}, {}
+    free = shutil.disk_usage(place.folder).free
     for count in SIZES:
+        # The splits hold every image once, and the stage has a second copy while it writes them.
+        needed = 2 * count * place.image_size**2 * 3 + 1e9
+        if free < needed:
+            print(f"{count:,} images left out: {needed / 1e9:.0f} GB of free disk space are needed")
+            continue
         print(f"{count:,} images ...", flush=True)
         split[str(count)] = {"seconds": split_seconds(place.project, count)}
         worker = place.worker("ours", "train_baseline", stop_after=STEPS)
@@ -42,6 +48,8 @@ def sizes(place: Workplace) -> Parts:
         # The first step compiles.
         step = (measured["train"] - measured["first"]) / (measured["steps"] - 1)
         trained[str(count)] = peaks.result() | {"seconds": count / place.batch_size * step}
+    if not trained:
+        return {}
     note = f"{STEPS - 1} steps of each epoch timed, the others at their rate"
     return {
         "sizes_split": {"sizes": split, "note": f"of JPEGs of {SMALL} pixels"},

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as program
-from benchmarks import measure, processes, report, repro, workplace
+from benchmarks import measure, processes, report, repro, size, workplace
 from benchmarks.__main__ import check_committed
 from benchmarks.measure import BUDGET_S, NEEDS, ROWS, in_time, in_turn
 from benchmarks.ours import cpu_class
@@ -488,6 +488,16 @@ def test_25000_pictures_are_left_out_where_the_disk_has_no_room(free, parts, mon
     place = SimpleNamespace(folder=Path("somewhere"), counts={"train": 9})
     assert set(measure.nothing_to_do(place)) == parts
     assert ("25,000 pictures left out" in capsys.readouterr().out) == (len(parts) == 1)
+
+
+def test_sizes_that_the_disk_has_no_room_for_are_left_out(monkeypatch, capsys):
+    disk = SimpleNamespace(disk_usage=lambda folder: SimpleNamespace(free=1e9))
+    monkeypatch.setattr(size, "shutil", disk)
+    place = SimpleNamespace(folder=Path("somewhere"), image_size=180, change=lambda params: None)
+    assert size.sizes(place) == {}
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == len(size.SIZES)
+    assert said[-1] == "100,000 images left out: 20 GB of free disk space are needed"
 
 
 def test_generated_pictures_are_split_as_the_stages_read_them(tmp_path):
