@@ -2,28 +2,30 @@
 
 import argparse
 import os
-import subprocess
 import tempfile
-from collections.abc import Iterable
-from functools import partial
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.machine import this_machine
-from benchmarks.measure import Benchmark, measured
+from benchmarks.measure import BUDGET_S, NEEDS, ROWS, Parts
 from benchmarks.processes import ROOT
-from benchmarks.report import keep, render
-from benchmarks.rows import NEEDS
-from benchmarks.whole import run_whole
+from benchmarks.report import keep, render, this_machine
+from benchmarks.repro import run_whole
 from benchmarks.workplace import Workplace
 from classifier.base.errors import UserError, one_line_errors
+from classifier.commands.git import edited
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", type=_rows, help=f"some of {','.join(NEEDS)}")
+    names = ",".join([*ROWS, "whole"])
+    parser.add_argument("--rows", default=names, help="some of %(default)s")
     parser.add_argument("--whole", action="store_true", help="run dvc repro whole, and no row")
     parser.add_argument("--render", action="store_true", help="write the tables anew, measure none")
     asked = parser.parse_args()
+    rows = set(asked.rows.split(","))
+    if unknown := rows - set(names.split(",")):
+        parser.error(f"{', '.join(unknown)}: not of {names}")
     os.chdir(ROOT)
     if asked.render:
         render()
@@ -33,33 +35,35 @@ def main() -> None:
             results = this_machine(Path(folder))
             keep(results, {"whole_run": run_whole(Path(folder))})
     else:
-        measure_rows(asked.rows or list(NEEDS))
+        wanted = rows.union(*(NEEDS.get(row, ()) for row in rows))
+        measure({row: parts for row, parts in ROWS.items() if row in wanted})
 
 
 def check_committed() -> None:
     """A fresh clone has what is committed, and the figures would be said to be the checkout's."""
-    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if changed := done.stdout.split()[1::2]:
+    if changed := edited(".", ":!benchmarks"):
         raise UserError(f"--whole runs what is committed; not committed: {', '.join(changed)}")
 
 
-def _rows(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := set(names) - set(NEEDS):
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not of {','.join(NEEDS)}")
-    return names
+def measure(rows: Mapping[str, Callable[[Workplace], Parts]]) -> None:
+    """Measure what rows need and put it into the results and the tables as it comes.
 
-
-def measure_rows(names: Iterable[str]) -> None:
-    """Measure what some rows need, and put it into the results and the tables as it comes."""
-    wanted = {part for name in names for part in NEEDS[name]}
+    What is left when the budget is nearly used up is named and left out.
+    """
+    os.chdir(ROOT)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         results = this_machine(Path(folder))
-        place = Workplace(Path(folder))
         print("pictures ...", flush=True)
-        keep(results, {"pictures": place.fill()})
-        measured(Benchmark(place), wanted, partial(keep, results))
+        place = Workplace(Path(folder))
+        keep(results, {"pictures": place.counts | {"unpacking": place.unpacking}})
+        began = time.monotonic()
+        for name, parts in rows.items():
+            spent = time.monotonic() - began
+            if spent > 0.9 * BUDGET_S:
+                print(f"{name} left out: {spent / 60:.0f} of {BUDGET_S / 60:.0f} minutes are used")
+                continue
+            print(f"{name} ...", flush=True)
+            keep(results, parts(place))
 
 
 if __name__ == "__main__":

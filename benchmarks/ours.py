@@ -1,14 +1,15 @@
 """This project's side: the stages themselves and the functions they are made of, under a clock."""
 
-import functools
+import math
 import os
 import platform
 import shutil
-import tempfile
+import sys
+import timeit
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,70 +17,52 @@ from unittest.mock import patch
 import numpy as np
 
 # Keras is imported later, in the functions: what this project sets for TensorFlow comes before it.
-from benchmarks.flops import product_rates, training_flop
 from benchmarks.worker import Channel, evenly
 from classifier.base.cache import cache_folder
 from classifier.base.params import load_params
 from classifier.base.splits import Split, read_split
 from classifier.images.scan import scan
 
-LIBRARIES = ("keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "dvc")
+# A slice stands for a whole run: what is done for many pictures alone is done for it too.
+AS_FOR_MANY = ("classifier.transfer.winograd.FEWEST_PICTURES", 0)
 
 
-def stage(channel: Channel, *, name: str, stop_after: int | None = None) -> None:
+def stage(name: str, channel: Channel, *, stop_after: int | None = None, **_: Any) -> None:
     """Run a training stage whole, pausing before every epoch until a command comes."""
-    module = import_module(f"stages.{name}")
     import keras
 
     from benchmarks.stopwatch import Stopwatch
 
-    fit = keras.Model.fit
-    watch = Stopwatch(channel.say, wait=channel.hear, stop_after=stop_after)
+    fit, watch = keras.Model.fit, Stopwatch(channel.say, channel.hear, stop_after)
 
-    @functools.wraps(fit)
     def watched(*args: Any, callbacks: list[Any], **kwargs: Any) -> Any:
         return fit(*args, callbacks=[*callbacks, watch], **kwargs)
 
-    # The stages take no callback. Keras's own entrance is where one comes in without them.
-    with patch.object(keras.Model, "fit", watched), _as_for_many():
-        module.main()
+    _run(name, watched)
 
 
-def in_memory(channel: Channel) -> None:
-    """Take so many of train_baseline's steps by Keras's train_on_batch, on a batch in memory."""
-    params = load_params()
-    train = read_split("train")
-    from classifier.networks.from_scratch import network
-    from classifier.training.fit import start
-    from classifier.training.outputs import loss_for
-    from classifier.training.pooled import pooled
+def in_memory(channel: Channel, **_: Any) -> None:
+    """Take so many of train_baseline's steps by Keras's train_on_batch, on its first batch."""
 
-    chosen = start(params.seed, params.train.precision)
-    model = network(params.train.arch)(params.data.image_size, len(train.classes), 0.0)
-    model = pooled(model) if chosen.device == "cpu" else model
-    model.compile(params.train.optimizer, loss_for(model), metrics=["accuracy"])
-    count = params.train.batch_size
-    batch = np.asarray(train.images[:count]), train.labels[:count]
+    def fit(model: Any, batches: Any, **_: Any) -> None:
+        batch = batches[0]
+        channel.repeat(lambda: model.train_on_batch(*batch))
+        sys.exit()  # the stage has no epoch to go on with
 
-    def work(steps: int) -> None:
-        for _ in range(steps):
-            model.train_on_batch(*batch)
-
-    channel.time(work)
+    _run("train_baseline", fit)
 
 
-def _as_for_many() -> AbstractContextManager[object]:
-    """A slice stands for a whole run: what is done for many pictures alone is done for it too."""
-    from classifier.transfer import winograd
+def _run(name: str, fit: Callable[..., Any]) -> None:
+    """Run a stage; it takes no callback, so Keras's own entrance is replaced."""
+    import keras
 
-    return patch.object(winograd, "FEWEST_PICTURES", 0)
+    with patch.object(keras.Model, "fit", fit), patch(*AS_FOR_MANY):
+        import_module(f"stages.{name}").main()
 
 
-def features(channel: Channel, *, splits: str, weights: str | None) -> None:
+def features(channel: Channel, *, splits: str, weights: str, **_: Any) -> None:
     """Compute the frozen features of so many images, up to where the head or the blocks start."""
-    params = load_params()
-    finetune, augment = params.finetune, params.augment
-    train = read_split("train", Path(splits))
+    params, train = load_params(), read_split("train", Path(splits))
     from classifier.training.augmentation import Augmentation
     from classifier.training.fit import start
     from classifier.transfer.backbone import cut
@@ -88,116 +71,93 @@ def features(channel: Channel, *, splits: str, weights: str | None) -> None:
     from classifier.transfer.winograd import accelerated
 
     start(params.seed, params.train.precision)
-    model = vgg16(params.data.image_size, len(train.classes), Path(weights) if weights else None)
+    model = vgg16(params.data.image_size, len(train.classes), Path(weights))
     model = accelerated(model, len(train))
-    ends = {
-        "head": VGG16.head_starts_after[finetune.head],
-        "blocks": VGG16.frozen_up_to(finetune.unfreeze),
+    drawn = Augmentation.of(params.augment) if params.finetune.views else None
+    frozen = {
+        "head": (cut(model, VGG16.head_starts_after[params.finetune.head])[0], None),
+        "blocks": (cut(model, VGG16.frozen_up_to(params.finetune.unfreeze))[0], drawn),
     }
-    frozen = {name: cut(model, end)[0] for name, end in ends.items()}
-    options = Augmentation.of(augment)
-    views = {"head": None, "blocks": options if finetune.views else None}
 
     def work(until: str, count: int) -> None:
         shutil.rmtree(cache_folder("features"))
         images = np.asarray(train.images[evenly(len(train), count)])
         some = Split(images, train.labels[:count], train.paths[:count], train.classes)
-        frozen_features(frozen[until], some, augmentation=views[until])
+        layers, augmentation = frozen[until]
+        frozen_features(layers, some, augmentation=augmentation)
 
     channel.time(work)
 
 
-def decoding(channel: Channel, **_: Any) -> None:
+def decoding(channel: Channel, *, image_size: int, **_: Any) -> None:
     """Decode so many of the pictures, as the split stage does, without its other findings."""
-    params = load_params()
+    data = load_params().data
     from classifier.sources.dataset import read_index
 
-    paths = sorted((one.path for one in read_index(Path("data/raw/images.csv"))), key=_file_name)
+    paths = [one.path for one in read_index(Path("data/raw/images.csv"))]
+    paths.sort(key=lambda path: Path(path).name)
+    archive, into = Path("data/raw/images.zip"), Path("decoded.npy")
+    how: dict[str, Any] = {"resize": data.resize, "max_pixels": data.limits.pixels}
 
     def work(count: int) -> None:
-        with tempfile.TemporaryDirectory(dir=".") as folder:
-            scan(
-                Path("data/raw/images.zip"),
-                [paths[i] for i in evenly(len(paths), count)],
-                Path(folder) / "all.npy",
-                _nothing,
-                size=params.data.image_size,
-                resize=params.data.resize,
-                max_pixels=params.data.limits.pixels,
-            )
+        some = [paths[i] for i in evenly(len(paths), count)]
+        scan(archive, some, into, _nothing, size=image_size, **how)
 
     channel.time(work)
-
-
-def _file_name(path: str) -> str:
-    return Path(path).name
 
 
 def _nothing(data: bytes, picture: Any) -> None:
     """What is found of a picture besides its pixels."""
 
 
-def prediction_cnn5(channel: Channel, *, image_size: int, images: str, **_: Any) -> None:
-    from classifier.networks.cnn5 import cnn5
-
-    model = cnn5(image_size, 2)
-    channel.time(_predicting(model, images))
-
-
-def prediction_vgg16(
-    channel: Channel, *, image_size: int, images: str, weights: str | None, **_: Any
+def prediction(
+    name: str, channel: Channel, *, image_size: int, splits: str, weights: str, **_: Any
 ) -> None:
-    from classifier.transfer.vgg16 import vgg16
-
-    model = vgg16(image_size, 2, Path(weights) if weights else None)
-    channel.time(_predicting(model, images))
-
-
-def _predicting(model: Any, images: str) -> Callable[[int], None]:
-    """Save and load the model as the pipeline does, then score one batch again and again."""
+    """Score one batch again and again, by a model saved and loaded as the pipeline does."""
     from classifier.evaluation.inference import class_scores, compiled, in_batches, in_precision
+    from classifier.networks.cnn5 import cnn5
     from classifier.training.precision import choose
     from classifier.training.saving import load_model, save_model
+    from classifier.transfer.vgg16 import vgg16
     from classifier.transfer.winograd import accelerated
 
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(Path(folder) / "model.keras", model, {})
-        loaded, _ = load_model(Path(folder) / "model.keras")
-    batch = np.load(images)
-    with _as_for_many():
-        loaded = accelerated(in_precision(loaded, choose("auto").policy), len(batch))
-    run = compiled(loaded)
-
-    def work(count: int) -> None:
-        for _ in range(count):
-            class_scores(in_batches(run, batch)[0])
-
-    return work
+    batch = np.array(read_split("train", Path(splits)).images[:100])
+    built = cnn5(image_size, 2) if name == "cnn5" else vgg16(image_size, 2, Path(weights))
+    saved = Path(f"{name}.keras")
+    save_model(saved, built, {})
+    model, _ = load_model(saved)
+    with patch(*AS_FOR_MANY):
+        run = compiled(accelerated(in_precision(model, choose("auto").policy), len(batch)))
+    channel.repeat(lambda: class_scores(in_batches(run, batch)[0]))
 
 
 def facts(channel: Channel) -> None:
-    """The machine, as this project sees it."""
-    params = load_params()
+    """Say what the machine is, as this project sees it in a process of its own."""
     from classifier.networks.cnn5 import cnn5
     from classifier.training.precision import choose, cpu_flags
 
     chosen = choose("auto")
-    model = cnn5(params.data.image_size, 2)
+    model = cnn5(load_params().data.image_size, 2)
     import keras
 
+    backend = keras.backend.backend()
+    libraries = ("keras", backend, "numpy", "opencv-python-headless", "dvc")
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    channel.hear()
     channel.say(
         {
             "class": "gpu" if chosen.device == "gpu" else cpu_class(cpu_flags()),
             "machine": {
-                "processor": _processor(),
+                "processor": next(names, platform.machine()),
                 "cores": len(os.sched_getaffinity(0)),
                 "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9),
                 "precision": f"{chosen.policy}: {chosen.reason}",
             },
             "versions": {
                 "python": platform.python_version(),
-                "Keras's backend": keras.backend.backend(),
-                **_versions(),
+                "Keras's backend": backend,
+                **{name: version(name) for name in libraries},
             },
             "cnn5_gflop": training_flop(model) / 1e9,
             "products": product_rates(),
@@ -212,28 +172,42 @@ def cpu_class(flags: set[str]) -> str:
     return "cpu-avx512" if "avx512f" in flags else "cpu"
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(found, platform.machine())
+def training_flop(model: Any) -> float:
+    """Floating-point operations of a training step, an image.
+
+    Two (multiply and add) for every product of convolutions and dense layers, in three passes:
+    forward, the gradient of the kernel and that of the input; the first layer needs no gradient of
+    its input. What is left out (biases, pooling, activations, the optimizer) is a few per cent.
+    """
+    total, passes = 0, 2
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if kind in ("Conv2D", "Dense"):
+            positions = math.prod(layer.output.shape[1:3]) if kind == "Conv2D" else 1
+            total += 2 * passes * positions * math.prod(layer.kernel.shape)
+            passes = 3
+    return float(total)
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def product_rates() -> dict[str, float]:
+    """GFLOP/s of numpy's product of two float32 matrices [n, n], the best of four, by n."""
+    rates = {}
+    for n in (512, 1024, 2048, 4096):
+        a = np.random.default_rng(0).random((n, n), np.float32)
+        seconds = timeit.repeat("a @ a", number=1, repeat=4, globals={"a": a})
+        rates[str(n)] = 2 * n**3 / min(seconds) / 1e9
+    return rates
 
 
 PARTS: dict[str, Callable[..., None]] = {
-    "stage": stage,
+    "train_baseline": partial(stage, "train_baseline"),
+    "train_augmented": partial(stage, "train_augmented"),
+    "head": partial(stage, "finetune_vgg16"),
+    "last_block": partial(stage, "finetune_vgg16"),
     "in_memory": in_memory,
     "features": features,
     "decoding": decoding,
-    "prediction_cnn5": prediction_cnn5,
-    "prediction_vgg16": prediction_vgg16,
+    "prediction_cnn5": partial(prediction, "cnn5"),
+    "prediction_vgg16": partial(prediction, "vgg16"),
     "facts": facts,
 }

@@ -5,6 +5,7 @@ here, because classifier/__init__.py changes the latter.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,20 @@ from benchmarks.stopwatch import Stopwatch
 from benchmarks.worker import Channel, evenly
 
 
-def load(folder: Path, image_size: int, batch_size: int) -> Any:
-    """A tf.data.Dataset of a folder of a folder per class."""
-    return keras.utils.image_dataset_from_directory(
-        folder, image_size=(image_size, image_size), batch_size=batch_size
-    )
-
-
 def augmentation() -> keras.Sequential:
     return keras.Sequential(
         [layers.RandomFlip("horizontal"), layers.RandomRotation(0.1), layers.RandomZoom(0.2)]
     )
 
 
-def small_network(image_size: int, *, augmented: bool) -> keras.Model:
+def small_network(image_size: int, *, augmented: bool = False, **_: Any) -> keras.Model:
     """Five convolutions; the second time behind augmentation and with dropout."""
     inputs = keras.Input(shape=(image_size, image_size, 3))
     x = augmentation()(inputs) if augmented else inputs
     x = layers.Rescaling(1.0 / 255)(x)
-    x = layers.Conv2D(filters=32, kernel_size=3, activation="relu")(x)
-    x = layers.MaxPooling2D(pool_size=2)(x)
-    x = layers.Conv2D(filters=64, kernel_size=3, activation="relu")(x)
-    x = layers.MaxPooling2D(pool_size=2)(x)
-    x = layers.Conv2D(filters=128, kernel_size=3, activation="relu")(x)
-    x = layers.MaxPooling2D(pool_size=2)(x)
-    x = layers.Conv2D(filters=256, kernel_size=3, activation="relu")(x)
-    x = layers.MaxPooling2D(pool_size=2)(x)
+    for filters in (32, 64, 128, 256):
+        x = layers.Conv2D(filters=filters, kernel_size=3, activation="relu")(x)
+        x = layers.MaxPooling2D(pool_size=2)(x)
     x = layers.Conv2D(filters=256, kernel_size=3, activation="relu")(x)
     x = layers.Flatten()(x)
     if augmented:
@@ -50,23 +39,19 @@ def small_network(image_size: int, *, augmented: bool) -> keras.Model:
     return keras.Model(inputs, outputs)
 
 
-def vgg16(image_size: int, weights: str | None, *, last_block: bool) -> keras.Model:
+def vgg16(
+    image_size: int, weights: str | None, *, last_block: bool = False, **_: Any
+) -> keras.Model:
     """VGG16's base under a new head: first frozen, then with its last block trained.
 
-    Args:
-        image_size: pixels.
-        weights: a file with the weights of the base; None leaves them random.
-        last_block: the second of the two, on augmented pictures.
+    `weights` is a file with the base's; None leaves them random.
     """
     conv_base = keras.applications.VGG16(
         weights=weights, include_top=False, input_shape=(image_size, image_size, 3)
     )
-    if last_block:
-        conv_base.trainable = True
-        for layer in conv_base.layers[:-4]:
-            layer.trainable = False
-    else:
-        conv_base.trainable = False
+    conv_base.trainable = last_block
+    for layer in conv_base.layers[:-4]:
+        layer.trainable = False
     inputs = keras.Input(shape=(image_size, image_size, 3))
     x = augmentation()(inputs) if last_block else inputs
     x = keras.applications.vgg16.preprocess_input(x)
@@ -79,29 +64,29 @@ def vgg16(image_size: int, weights: str | None, *, last_block: bool) -> keras.Mo
 
 
 def train(
-    channel: Channel,
-    model: keras.Model,
-    *,
-    pictures: str,
-    image_size: int,
-    batch_size: int,
-    learning_rate: float = 0.001,
+    build: Callable[..., keras.Model], learning_rate: float, channel: Channel, **place: Any
 ) -> None:
     """Train for an epoch at each command, on what is in the folder then."""
+    model = build(**place)
     model.compile(
         loss="binary_crossentropy",
         optimizer=keras.optimizers.RMSprop(learning_rate),
         metrics=["accuracy"],
     )
+    pictures, size = Path(place["slice"]), (place["image_size"], place["image_size"])
     callbacks = [
         keras.callbacks.ModelCheckpoint(
-            filepath=Path(pictures, "best.keras"), save_best_only=True, monitor="val_loss"
+            filepath=pictures / "best.keras", save_best_only=True, monitor="val_loss"
         ),
         Stopwatch(channel.say),
     ]
     while channel.hear() is not None:
-        train_dataset = load(Path(pictures, "train"), image_size, batch_size)
-        validation_dataset = load(Path(pictures, "validation"), image_size, batch_size)
+        train_dataset, validation_dataset = (
+            keras.utils.image_dataset_from_directory(
+                pictures / split, image_size=size, batch_size=place["batch_size"]
+            )
+            for split in ("train", "validation")
+        )
         model.fit(
             train_dataset,
             epochs=1,
@@ -111,27 +96,9 @@ def train(
         )
 
 
-def train_baseline(channel: Channel, *, image_size: int, **settings: Any) -> None:
-    model = small_network(image_size, augmented=False)
-    train(channel, model, image_size=image_size, **settings)
-
-
-def train_augmented(channel: Channel, *, image_size: int, **settings: Any) -> None:
-    model = small_network(image_size, augmented=True)
-    train(channel, model, image_size=image_size, **settings)
-
-
-def head(channel: Channel, *, image_size: int, weights: str | None, **settings: Any) -> None:
-    model = vgg16(image_size, weights, last_block=False)
-    train(channel, model, image_size=image_size, **settings)
-
-
-def last_block(channel: Channel, *, image_size: int, weights: str | None, **settings: Any) -> None:
-    model = vgg16(image_size, weights, last_block=True)
-    train(channel, model, image_size=image_size, learning_rate=1e-5, **settings)
-
-
-def decoding(channel: Channel, *, pictures: str, image_size: int, batch_size: int) -> None:
+def decoding(
+    channel: Channel, *, pictures: str, image_size: int, batch_size: int, **_: Any
+) -> None:
     """Decode so many of the pictures."""
     import tensorflow as tf
 
@@ -139,7 +106,8 @@ def decoding(channel: Channel, *, pictures: str, image_size: int, batch_size: in
         image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
         return tf.image.resize(image, (image_size, image_size))
 
-    paths = sorted(map(str, Path(pictures).glob("*/*/*")), key=lambda path: Path(path).name)
+    files = (path for path in Path(pictures).rglob("*") if path.is_file())
+    paths = [str(path) for path in sorted(files, key=lambda path: path.name)]
 
     def work(count: int) -> None:
         chosen = [paths[i] for i in evenly(len(paths), count)]
@@ -151,33 +119,21 @@ def decoding(channel: Channel, *, pictures: str, image_size: int, batch_size: in
     channel.time(work)
 
 
-def prediction_cnn5(channel: Channel, *, image_size: int, images: str, **_: Any) -> None:
-    channel.time(_predicting(small_network(image_size, augmented=False), images))
-
-
-def prediction_vgg16(
-    channel: Channel, *, image_size: int, images: str, weights: str | None, **_: Any
+def prediction(
+    build: Callable[..., keras.Model], channel: Channel, *, splits: str, **place: Any
 ) -> None:
-    channel.time(_predicting(vgg16(image_size, weights, last_block=False), images))
-
-
-def _predicting(model: keras.Model, images: str) -> Callable[[int], None]:
-    """Predict one batch, float32 [100, size, size, 3] as the loaders give it, again and again."""
-    batch = np.load(images).astype("float32")
-
-    def work(count: int) -> None:
-        for _ in range(count):
-            model.predict(batch, batch_size=len(batch), verbose=0)
-
-    return work
+    """Predict a batch, float32 [100, size, size, 3] as the loaders give it, again and again."""
+    model = build(**place)
+    batch = np.load(Path(splits, "train.npy"), mmap_mode="r")[:100].astype("float32")
+    channel.repeat(lambda: model.predict(batch, batch_size=len(batch), verbose=0))
 
 
 PARTS: dict[str, Callable[..., None]] = {
-    "train_baseline": train_baseline,
-    "train_augmented": train_augmented,
-    "head": head,
-    "last_block": last_block,
+    "train_baseline": partial(train, small_network, 0.001),
+    "train_augmented": partial(train, partial(small_network, augmented=True), 0.001),
+    "head": partial(train, vgg16, 0.001),
+    "last_block": partial(train, partial(vgg16, last_block=True), 1e-5),
     "decoding": decoding,
-    "prediction_cnn5": prediction_cnn5,
-    "prediction_vgg16": prediction_vgg16,
+    "prediction_cnn5": partial(prediction, small_network),
+    "prediction_vgg16": partial(prediction, vgg16),
 }

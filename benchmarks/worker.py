@@ -37,6 +37,15 @@ class Channel:
             work(**command)
             self.say({"seconds": time.perf_counter() - start})
 
+    def repeat(self, work: Callable[[], object]) -> None:
+        """Do the same work so many times at each command."""
+
+        def repeated(count: int) -> None:
+            for _ in range(count):
+                work()
+
+        self.time(repeated)
+
 
 def evenly(count: int, wanted: int) -> list[int]:
     """So many positions of a list of `count`, evenly spaced: the classes stay in proportion."""

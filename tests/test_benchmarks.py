@@ -6,24 +6,24 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
-from benchmarks import report
-from benchmarks import rows as arithmetic
-from benchmarks import whole as whole_run
+from benchmarks import __main__ as program
+from benchmarks import measure, processes, report, repro, size, workplace
 from benchmarks.__main__ import check_committed
-from benchmarks.measure import in_time
-from benchmarks.measure import measured as measure
+from benchmarks.measure import BUDGET_S, NEEDS, ROWS, in_time, in_turn
 from benchmarks.ours import cpu_class
 from benchmarks.processes import Worker, environment
 from benchmarks.report import BEGIN, END, keep, render
-from benchmarks.rows import NEEDS, epoch, figure, head, last_block, rates, rows, step, whole
-from benchmarks.size import enough_room, write_arrays
+from benchmarks.rows import Ours, Tutorial, figure, rates, rows
+from benchmarks.size import HELD_OUT, memory_peaks, split_seconds
 from classifier.base.errors import UserError
 from classifier.base.splits import read_split
+from classifier.commands.demo import change_params
 from classifier.sources.dataset import Labelled, write_index
 from tests.projects import ROOT, new_project, pipeline
 from tests.test_wiring import modules_in
@@ -45,7 +45,6 @@ def slices(one_step, picture):
     train, validation = 5 * one_step, 20 * picture
     one = {
         "first": one_step,
-        "first_steps": 1,
         "train": train,
         "steps": 5,
         "validation": validation,
@@ -62,10 +61,7 @@ def trained(one_step, picture, compiling=3.0):
         "validation_steps": 2,
         "startup": {"tutorial": 6.0, "ours": 5.0},
         "ending": {"tutorial": 0.0, "ours": 0.25},
-        "warmup": {
-            name: {"first": one_step * by + compiling, "first_steps": 1}
-            for name, by in sides.items()
-        },
+        "warmup": {name: {"first": one_step * by + compiling} for name, by in sides.items()},
         "epochs": {name: slices(one_step * by, picture * by) for name, by in sides.items()},
     }
 
@@ -105,6 +101,9 @@ def measured():
     }
 
 
+PARTS_OF = {"prediction": {"prediction_cnn5", "prediction_vgg16"}}
+
+
 def by_title(results):
     return {row.title: row for row in rows(results)}
 
@@ -112,7 +111,7 @@ def by_title(results):
 def test_the_flops_of_a_small_network_are_those_counted_by_hand():
     import keras
 
-    from benchmarks.flops import training_flop
+    from benchmarks.ours import training_flop
 
     model = keras.Sequential(
         [
@@ -142,7 +141,7 @@ def test_the_tutorials_networks_have_this_projects_parameters():
 
 
 def test_a_step_is_the_time_of_all_steps_divided_by_their_number():
-    assert step(trained(0.5, 0.01), "ours").values == [0.5, 0.5, 0.5]
+    assert Ours(measured()).step("train_baseline").values.tolist() == [0.5, 0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +169,7 @@ def test_feeding_is_what_a_stages_step_takes_over_one_in_memory():
 
 
 def test_an_epoch_is_the_slice_and_the_rest_at_its_rates():
-    found = epoch(trained(0.5, 0.01), "ours", SETTINGS | PICTURES)
+    found = Ours(measured()).epoch("train_baseline")
     # Ten steps, fifty validated, and what the slice lost at its ends, once.
     assert found.values == pytest.approx([10 * 0.5 + 50 * 0.01 + 2] * 3)
     assert "5.0 steps × 0.500 s" in found.how
@@ -178,32 +177,29 @@ def test_an_epoch_is_the_slice_and_the_rest_at_its_rates():
 
 
 def test_the_head_pays_for_features_once_here_and_in_every_epoch_there():
-    parts, settings = measured()["parts"], SETTINGS | PICTURES
-    assert head(parts, "ours", settings, 30).median == pytest.approx(150 * 0.2 + 30 * (20 + 10 + 2))
-    assert head(parts, "tutorial", settings, 30).median == pytest.approx(30 * (40 + 20 + 2))
+    ours, tutorial = (side(measured()).transfer("head", 30) for side in (Ours, Tutorial))
+    assert ours.median == pytest.approx(150 * 0.2 + 30 * (20 + 10 + 2))
+    assert tutorial.median == pytest.approx(30 * (40 + 20 + 2))
 
 
 @pytest.mark.parametrize(("changes", "passes"), [({}, 50), ({"views": 3}, 350)])
 def test_the_last_block_pays_for_what_passes_the_frozen_blocks_once(changes, passes):
-    parts, settings = measured()["parts"], SETTINGS | PICTURES | changes
-    found = last_block(parts, "ours", settings, 10)
+    found = Ours(measured() | {"settings": SETTINGS | changes}).transfer("last_block", 10)
     assert found.median == pytest.approx(passes * 0.1 + 10 * (30 + 15 + 2))
 
 
 def test_the_whole_run_is_the_sum_of_its_parts():
-    parts, settings = measured()["parts"], SETTINGS | PICTURES
     epochs = 3 * (5 + 0.5 + 2) + 4 * (6 + 0.5 + 2) + 5 * (20 + 10 + 2) + 2 * (30 + 15 + 2)
     features = 150 * 0.2 + 50 * 0.1
     evaluated = 9 + 40 * (2 * 0.01 + 0.1)
-    around = 4 * 3 + (5 + 5 + 7) + 4 * 0.25 + 4 + 1.1
-    assert whole(parts, "ours", settings).median == pytest.approx(
-        epochs + features + evaluated + around
-    )
+    # The head's training ends with no model of its own: the last block's has it.
+    around = 4 * 3 + (5 + 5 + 7) + 3 * 0.25 + 4 + 1.1
+    computed = epochs + features + evaluated + around
+    assert Ours(measured()).whole().median == pytest.approx(computed)
     there = 3 * (10 + 1 + 2) + 4 * (12 + 1 + 2) + 5 * (40 + 20 + 2) + 2 * (60 + 30 + 2)
     tested = 20 * (0.02 + 0.02 + 0.6)
-    assert whole(parts, "tutorial", settings).median == pytest.approx(
-        there + 4 * 3 + 6 + 0.5 + tested
-    )
+    computed = there + 4 * 3 + 6 + 0.5 + tested
+    assert Tutorial(measured()).whole().median == pytest.approx(computed)
 
 
 def test_goals_are_judged_by_medians():
@@ -229,7 +225,7 @@ def test_without_the_other_side_there_is_no_ratio_and_no_goal_is_met():
 
 
 def test_the_steps_rate_stands_beside_the_best_product():
-    found = dict(rates(measured()))
+    found = rates(measured())
     assert found["`train_baseline`, this project"] == pytest.approx(2.5 * 10 / 0.5)
     assert found["numpy's product of float32 matrices, 1024 a side"] == 100
 
@@ -291,11 +287,19 @@ def test_a_changed_parameter_drops_the_parts_that_were_measured_with_it(folder):
     assert kept(image_size=96) == set()
 
 
+def commit_all(folder, *before):
+    author = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
+    git = (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "all"])
+    for command in (["git", *git[0]], *before, *(["git", *rest] for rest in git[1:])):
+        subprocess.run(command, cwd=folder, check=True)
+
+
 def test_a_whole_run_is_timed_in_a_fresh_clone_from_the_first_stage_after_the_download(
     tmp_path, monkeypatch
 ):
     origin, folder = tmp_path / "origin", tmp_path / "folder"
-    (origin / whole_run.DOWNLOADS).mkdir(parents=True)
+    downloads = ".cache/downloads"
+    (origin / downloads).mkdir(parents=True)
     folder.mkdir()
     made = {"download": ([], "pictures"), "split": (["pictures"], "arrays")}
     stages = {
@@ -303,30 +307,22 @@ def test_a_whole_run_is_timed_in_a_fresh_clone_from_the_first_stage_after_the_do
         for name, (deps, out) in made.items()
     }
     (origin / "dvc.yaml").write_text(json.dumps({"stages": stages}), encoding="utf-8")
-    author = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
-    for command in (
-        ["git", "init", "--quiet"],
-        [sys.executable, "-m", "dvc", "init", "--quiet"],
-        ["git", "add", "--all"],
-        ["git", *author, "commit", "--quiet", "--message", "stages"],
-    ):
-        subprocess.run(command, cwd=origin, check=True)
-    monkeypatch.setattr(whole_run, "ROOT", origin)
-    found = whole_run.run_whole(folder)
+    commit_all(origin, [sys.executable, "-m", "dvc", "init", "--quiet"])
+    for module in (repro, workplace):
+        monkeypatch.setattr(module, "ROOT", origin)
+    found = repro.run_whole(folder)
     assert list(found["stages"]) == ["split"]
     assert 0 < found["stages"]["split"] < found["seconds"][0]
     assert (folder / "checkout/arrays").exists()
-    assert (folder / "checkout" / whole_run.DOWNLOADS).samefile(origin / whole_run.DOWNLOADS)
+    assert (folder / "checkout" / downloads).samefile(origin / downloads)
 
 
 def test_a_whole_run_of_what_is_not_committed_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    author = ["-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
     (tmp_path / "benchmarks").mkdir()
     for name in ("params.yaml", "benchmarks/README.md"):
         Path(name).write_text("committed", encoding="utf-8")
-    for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "all"]):
-        subprocess.run(["git", *command], check=True)
+    commit_all(tmp_path)
     Path("benchmarks/README.md").write_text("this run's own table", encoding="utf-8")
     check_committed()
     Path("params.yaml").write_text("changed", encoding="utf-8")
@@ -334,10 +330,10 @@ def test_a_whole_run_of_what_is_not_committed_is_refused(tmp_path, monkeypatch):
         check_committed()
 
 
-def test_several_steps_a_call_are_not_taken_for_compiling():
-    part = trained(0.5, 0.01, compiling=3.0)
-    part["warmup"]["ours"] = {"first": 8 * 0.5 + 3.0, "first_steps": 8}
-    assert arithmetic._compiling(part, "ours") == pytest.approx(3.0)
+def test_a_step_that_compiled_nothing_is_not_counted_as_less():
+    results = measured()
+    results["parts"]["head"]["warmup"]["ours"]["first"] = 0.1
+    assert Ours(results)._compiling("head") == 0.0
 
 
 def test_the_committed_tables_are_those_of_the_committed_results(tmp_path):
@@ -371,8 +367,7 @@ def test_the_tutorial_way_imports_nothing_of_this_project_but_the_clock():
 
 def test_the_tutorial_way_has_tensorflows_defaults():
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"  # classifier set it in this process
-    for side in ("tutorial", "ours"):
-        assert "TF_ENABLE_ONEDNN_OPTS" not in environment(side)
+    assert "TF_ENABLE_ONEDNN_OPTS" not in environment()
 
 
 def test_no_stage_depends_on_the_benchmark():
@@ -380,55 +375,147 @@ def test_no_stage_depends_on_the_benchmark():
         assert not [one for one in stage.get("deps", []) if "benchmarks" in one], name
 
 
-class Steps:
-    """A benchmark that notes what it is asked to measure."""
+@pytest.mark.parametrize(
+    ("row", "titles"),
+    [
+        ("train_baseline", ("a training step", "an epoch")),
+        ("train_augmented", ("`train_augmented`, an epoch",)),
+        ("features", ("VGG16's features",)),
+        ("head", ("VGG16 head", "VGG16's features")),
+        ("last_block", ("VGG16 last block",)),
+        ("decoding", ("decoding",)),
+        ("prediction", ("prediction, cnn5", "prediction, VGG16")),
+        ("noop", ("`dvc repro` with nothing to do",)),
+        ("whole", ("the whole default", "the same, run")),
+    ],
+)
+def test_all_that_a_row_needs_is_measured(row, titles):
+    results = measured()
+    asked = {row} | NEEDS.get(row, set())
+    parts = {part for one in asked for part in PARTS_OF.get(one, {one})}
+    for part in set(results["parts"]) - {*parts, "pictures"}:
+        del results["parts"][part]
+    assert asked <= {*ROWS, "whole"}
+    for title in titles:
+        assert any(
+            one.title.find(title) >= 0 and (one.ours or one.tutorial) for one in rows(results)
+        )
 
-    def __init__(self):
-        self.asked = []
 
-    def __getattr__(self, name):
-        def step(*arguments, **_):
-            self.asked.append((name, *arguments))
-            return {}
-
-        return step
-
-
-@pytest.mark.parametrize("row", NEEDS)
-def test_all_that_a_row_needs_is_measured(row):
-    steps = Steps()
-    measure(steps, NEEDS[row], lambda parts: None)
-    vgg16 = set(NEEDS[row]) & {"head", "last_block"}
-    assert len(steps.asked) == len(set(NEEDS[row]) - vgg16) + bool(vgg16)
-    if vgg16:
-        assert ("vgg16", vgg16) in steps.asked
+def test_parts_are_handed_over_as_they_come_until_the_time_is_used_up(monkeypatch, capsys):
+    kept, clock = [], iter([0, 1, 0.95 * BUDGET_S])
+    place = SimpleNamespace(counts={"train": 9}, unpacking=0.1)
+    monkeypatch.setattr(program, "this_machine", lambda folder: {})
+    monkeypatch.setattr(program, "Workplace", lambda folder: place)
+    monkeypatch.setattr(program, "keep", lambda results, parts: kept.append(parts))
+    monkeypatch.setattr(program, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.chdir(ROOT)
+    program.measure({"a": lambda place: {"split": {"seconds": [1]}}, "b": lambda place: 1 / 0})
+    assert kept == [{"pictures": {"train": 9, "unpacking": 0.1}}, {"split": {"seconds": [1]}}]
+    assert "b left out: 38 of 40 minutes are used" in capsys.readouterr().out
 
 
-def test_a_part_that_nothing_measures_is_a_mistake():
-    with pytest.raises(AssertionError, match="nothing measures"):
-        measure(Steps(), ["evaluation"], lambda parts: None)
+def test_both_sides_take_turns():
+    turns = []
+
+    def side(name):
+        return SimpleNamespace(run=lambda count: turns.append(name) or {name: count})
+
+    found = in_turn({"a": side("a"), "b": side("b")}, count=7)
+    assert turns == ["a", "b"] * 3
+    assert found == {name: [{name: 7}] * 3 for name in ("a", "b")}
+
+
+@pytest.mark.parametrize("stop_after", [None, 2])
+def test_an_epoch_is_timed_on_the_way(stop_after):
+    import keras
+
+    from benchmarks.stopwatch import Stopwatch
+
+    said, model = [], keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = np.zeros((400, 1)), np.zeros(400)
+    watch = Stopwatch(said.append, lambda: said.append("waited"), stop_after)
+    model.fit(*data, batch_size=2, validation_data=data, callbacks=[watch], verbose=0)
+    waited, found = said
+    assert waited == "waited"
+    assert found["validation_steps"] == 200
+    # What stops it comes from another thread, a few steps later.
+    assert 2 <= found["steps"] < 200 if stop_after else found["steps"] == 200
+    assert 0 < found["first"] < found["train"]
+    assert found["train"] + found["validation"] < found["epoch"]
 
 
 def test_rows_that_do_not_exist_are_refused():
     command = [sys.executable, "-m", "benchmarks", "--rows", "nonsense"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert ",".join(NEEDS) in done.stderr
-    assert set(NEEDS["whole"]) >= set(NEEDS["head"]) | set(NEEDS["last_block"])
-    assert set(arithmetic.GOALS) == {"cpu-amx", "cpu-avx512", "cpu", "gpu"}
+    assert ",".join([*ROWS, "whole"]) in done.stderr
 
 
-def test_generated_splits_are_read_as_the_stages_read_them(tmp_path):
-    write_arrays(tmp_path, "train", 7, 8)
-    split = read_split("train", tmp_path)
-    assert split.images.shape == (7, 8, 8, 3)
-    assert split.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
+@pytest.mark.parametrize(
+    ("kind", "goal"),
+    [("cpu-amx", "≤ 1/4"), ("cpu-avx512", "≤ 0.7"), ("cpu", "≤ 0.7"), ("gpu", "")],
+)
+def test_a_cpu_that_is_not_named_has_the_goal_of_other_cpus(kind, goal):
+    assert by_title(measured() | {"class": kind})["`train_baseline`, a training step"].goal == goal
 
 
-def test_too_little_disk_space_is_said_in_a_line(tmp_path, capsys):
-    assert enough_room(tmp_path, 1, 8)
-    assert not enough_room(tmp_path, 10**12, 180)
-    assert capsys.readouterr().out.count("\n") == 1
+def test_memory_is_judged_by_the_largest_peak_wherever_it_is_and_times_by_the_most_images():
+    results = measured()
+    peaks = {"5000": 1.0, "25000": 2.0, "100000": 1.5}
+    sizes = {n: {"anonymous_gb": one, "mapped_gb": 9.0} for n, one in peaks.items()}
+    for n, seconds in zip(peaks, (10.0, 99.0, 220.0), strict=True):
+        sizes[n]["seconds"] = seconds
+    results["parts"]["sizes_train"] = {"sizes": sizes, "note": "noted"}
+    found = by_title(results)
+    memory = found["peak anonymous memory of a training stage, largest over smallest"]
+    assert memory.ours.values.tolist() == [2.0]
+    assert memory.met is False
+    assert memory.ours.how.startswith("5,000 images: 1.00 GB, 25,000 images: 2.00 GB, ")
+    assert found["the same, the largest"].ours.values.tolist() == [2.0]
+    epochs = found["time of an epoch an image, most images over fewest"]
+    assert epochs.ours.median == pytest.approx(1.1)
+    assert epochs.met is True
+    assert epochs.ours.how.endswith("100,000 images: 220 s; noted")
+
+
+@pytest.mark.parametrize(("free", "parts"), [(13e9, {"noop", "noop_25000"}), (11e9, {"noop"})])
+def test_25000_pictures_are_left_out_where_the_disk_has_no_room(free, parts, monkeypatch, capsys):
+    disk = SimpleNamespace(disk_usage=lambda folder: SimpleNamespace(free=free))
+    monkeypatch.setattr(measure, "shutil", disk)
+    monkeypatch.setattr(measure, "no_op", lambda project, counts: {"seconds": [1.0]})
+    place = SimpleNamespace(folder=Path("somewhere"), counts={"train": 9})
+    assert set(measure.nothing_to_do(place)) == parts
+    assert ("25,000 pictures left out" in capsys.readouterr().out) == (len(parts) == 1)
+
+
+def test_sizes_that_the_disk_has_no_room_for_are_left_out(monkeypatch, capsys):
+    disk = SimpleNamespace(disk_usage=lambda folder: SimpleNamespace(free=1e9))
+    monkeypatch.setattr(size, "shutil", disk)
+    place = SimpleNamespace(folder=Path("somewhere"), image_size=180, change=lambda params: None)
+    assert size.sizes(place) == {}
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == len(size.SIZES)
+    assert said[-1] == "100,000 images left out: 20 GB of free disk space are needed"
+
+
+def test_generated_pictures_are_split_as_the_stages_read_them(tmp_path):
+    project = new_project(tmp_path).root
+    (project / "data/raw").mkdir(parents=True)
+    held_out = {"validation": HELD_OUT, "test": HELD_OUT}
+    change_params(project / "params.yaml", {"split": {"random": held_out}})
+    assert split_seconds(project, 700) > 0
+    sizes = [len(read_split(name, project / "data/splits")) for name in ("validation", "test")]
+    assert sizes == [HELD_OUT, HELD_OUT]
+
+
+def test_the_peak_of_a_process_is_seen_until_it_ends():
+    code = "import time; held = b'1' * 200_000_000; time.sleep(0.5)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        peaks = memory_peaks(process.pid)
+    assert 0.2 < peaks["anonymous_gb"] < 0.3
+    assert 0 < peaks["mapped_gb"] < 0.1
 
 
 def test_a_row_is_measured_in_a_process_of_its_own(tmp_path):
@@ -441,10 +528,10 @@ def test_a_row_is_measured_in_a_process_of_its_own(tmp_path):
         for name in names:
             archive.writestr(name, picture)
     write_index(project / "data/raw/images.csv", [Labelled(name, "cats", "") for name in names])
-    with Worker("ours", "decoding", project, tmp_path / "log") as worker:
+    with Worker("ours", "decoding", project, tmp_path / "log", image_size=78) as worker:
         assert worker.startup > 0
         assert [set(worker.run(count=count)) for count in (6, 2)] == [{"seconds"}, {"seconds"}]
-    assert worker.process.returncode == 0
+    assert worker.process.returncode is not None
 
 
 def test_what_fails_in_a_process_is_told_by_its_last_words(tmp_path):
@@ -453,3 +540,17 @@ def test_what_fails_in_a_process_is_told_by_its_last_words(tmp_path):
         Worker("ours", "nonsense", ROOT, tmp_path / "log"),
     ):
         pass
+
+
+@pytest.mark.parametrize("says", ["", """echo '{"ready": true}'"""])
+def test_a_process_that_ends_early_is_told_in_a_line(says, tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho last words >&2\n{says}\n", encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr(processes.sys, "executable", str(python))
+    with (
+        pytest.raises(UserError, match=r"decoding of ours ended early.*: last words$"),
+        Worker("ours", "decoding", tmp_path, tmp_path / "log") as worker,
+    ):
+        worker.process.wait()
+        worker.run(count=1)
