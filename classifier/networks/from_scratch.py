@@ -11,8 +11,8 @@ from classifier.training.augmentation import Augmentation, augment
 from classifier.training.batches import Batches
 from classifier.training.checkpoint import checkpoint_path
 from classifier.training.fit import History, fit, start, write_curve
+from classifier.training.fused import fused
 from classifier.training.mixing import Mixing
-from classifier.training.pooled import pooled
 from classifier.training.recipe import Recipe
 from classifier.training.results import CURVES, write_results
 from classifier.training.saving import in_float32
@@ -73,7 +73,7 @@ def train_from_scratch(
     def watch(history: History) -> None:
         write_curve(CURVES / f"{name}.tsv", history.rows)
 
-    fast = pooled(model) if chosen.device == "cpu" else model
+    fast = fused(model) if chosen.device == "cpu" else model
     history = fit(fast, batches, held_out, recipe, checkpoint, watch)
     history.check_finite(recipe)
     told = f"{arch} from random weights: {recipe.in_words()}, batches of {batch_size}"

@@ -7,8 +7,8 @@ import pytest
 from classifier.base.family import NETWORKS
 from classifier.networks.cnn5 import cnn5
 from classifier.networks.from_scratch import network
+from classifier.training.fused import PooledConv2D, fused
 from classifier.training.outputs import loss_for
-from classifier.training.pooled import PooledConv2D, pooled
 from tests.rounding import rounding
 
 
@@ -94,7 +94,7 @@ def test_the_smallest_input_leaves_something_to_convolve(arch):
 def test_the_form_that_trains_fast_gives_the_same_probabilities(arch):
     keras.utils.set_random_seed(1)
     model = network(arch)(78, 3, 0.0)
-    fast = pooled(model)
+    fast = fused(model)
     joined = [layer for layer in fast.layers if isinstance(layer, PooledConv2D)]
     assert bool(joined) == (arch != "xception_small")  # which pools what is separable
     outputs = np.asarray(model(pictures(2, 78)))

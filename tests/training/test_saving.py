@@ -12,7 +12,7 @@ import pytest
 from classifier.base.errors import UserError
 from classifier.evaluation.inference import class_scores, scores
 from classifier.networks.cnn5 import cnn5
-from classifier.training.pooled import pooled
+from classifier.training.fused import fused
 from classifier.training.saving import in_float32, load_model, save_model
 from classifier.transfer.vgg16 import vgg16_preprocessing
 from tests.rounding import assert_same_but_for_rounding, rounding
@@ -157,7 +157,7 @@ def test_the_float32_twin_has_the_same_weights_and_precision_stays_as_it_was():
 
 
 def test_the_plain_twin_of_a_fast_network_computes_the_same():
-    fast = pooled(cnn5(78, 2))
+    fast = fused(cnn5(78, 2))
     plain = in_float32(fast, partial(cnn5, 78, 2))
     allowed = rounding(9 * 256, sums=6)
     assert_same_but_for_rounding(scores(plain, pictures()), scores(fast, pictures()), allowed)

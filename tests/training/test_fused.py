@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import layers
 
 from classifier.networks.cnn5 import cnn5
-from classifier.training import pooled as module
-from classifier.training.pooled import PooledConv2D, pooled
+from classifier.training import fused as module
+from classifier.training.fused import FusedBatchNormalization, PooledConv2D, fused
 from classifier.training.precision import dtype_policy
 from tests.rounding import UNIT, assert_same_but_for_rounding, rounding
 
@@ -52,7 +52,7 @@ def gradients(model, inputs):
 
 def agrees(plain, inputs, allowed=ALLOWED) -> list[str]:
     """Hold outputs and gradients of both forms together; return the names of what was joined."""
-    fast = pooled(plain)
+    fast = fused(plain)
     outputs, slopes = gradients(plain, inputs)
     fast_outputs, fast_slopes = gradients(fast, inputs)
     assert keras.tree.map_structure(np.shape, fast_outputs) == keras.tree.map_structure(
@@ -89,7 +89,7 @@ def test_both_forms_of_cnn5_have_the_same_weights_outputs_and_gradients(monkeypa
     monkeypatch.setattr(module, "PRODUCT_CHANNELS", channels)
     keras.utils.set_random_seed(1)
     plain = cnn5(80, 2)
-    fast = pooled(plain)
+    fast = fused(plain)
     assert [w.path for w in plain.weights] == [w.path for w in fast.weights]
     assert agrees(plain, pictures(4, 80)) == ["conv1", "conv2", "conv3", "conv4"]
 
@@ -116,7 +116,7 @@ def test_training_one_form_trains_the_other(policy):
     with dtype_policy(policy):
         plain = cnn5(78, 2, dropout=0.5)
     before = plain.get_weights()
-    fast = pooled(plain)
+    fast = fused(plain)
     fast.compile(optimizer="sgd", loss="binary_crossentropy")
     fast.train_on_batch(pictures(4, 78), np.array([0, 1, 0, 1]))
     for old, weights, of_fast in zip(before, plain.get_weights(), fast.get_weights(), strict=True):
@@ -201,8 +201,68 @@ def test_a_model_within_the_model_is_called_as_it_is():
 def test_the_fast_form_really_pools_first():
     model = chain(convolution("a"), layers.MaxPooling2D())
     seen = []
-    fast = pooled(model)
+    fast = fused(model)
     inner = fast.layers[-1].convolution
     inner.activation = lambda x: seen.append(tuple(x.shape)) or keras.ops.relu(x)
     fast(noise(16))
     assert seen == [(3, 8, 8, 4)]
+
+
+def normalized(layer, inputs, aims, training):
+    """Outputs, the gradients of inputs and both weights, and the statistics after a step."""
+
+    @tf.function
+    def compute():
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs, training=training)
+            loss = tf.reduce_sum(tf.cast(outputs, "float32") * aims)
+        weights = [weight.value for weight in layer.trainable_variables]
+        return outputs, tape.gradient(loss, [inputs, *weights])
+
+    outputs, slopes = compute()
+    return [outputs, *slopes, *map(np.array, layer.non_trainable_variables)]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.bfloat16)]
+)
+def test_fused_normalization_has_the_outputs_gradients_and_statistics_of_keras(policy, training):
+    rng = np.random.default_rng(0)
+    plain = layers.BatchNormalization(dtype=policy)
+    plain.build((None, 4, 4, 5))
+    weights = [rng.uniform(0.5, 2, weight.shape) for weight in plain.weights]
+    inputs = tf.cast(rng.normal(1, 3, (3, 4, 4, 5)), plain.compute_dtype)
+    aims = tf.cast(rng.normal(size=(3, 4, 4, 5)), "float32")
+    found = []
+    for layer in (FusedBatchNormalization(plain), plain):
+        plain.set_weights(weights)
+        found.append(normalized(layer, inputs, aims, training))
+    assert [one.dtype for one in found[0]] == [one.dtype for one in found[1]]
+    # Two sums over 3 · 4 · 4 values follow upon each other, forwards and back. In bfloat16 the
+    # inputs are the same, and outputs and their gradients are rounded to it once more each.
+    allowed = rounding(3 * 4 * 4, sums=4) + (2 * UNIT["bfloat16"] if "bfloat16" in policy else 0)
+    for fast, slow in zip(*found, strict=True):
+        assert_same_but_for_rounding(fast, slow, allowed)
+
+
+def test_normalization_is_fused_but_for_what_is_frozen_or_of_another_kind():
+    model = chain(
+        *(convolution("a"), layers.BatchNormalization(name="fused")),
+        *(convolution("b"), layers.BatchNormalization(scale=False, name="unscaled")),
+        *(convolution("c"), layers.BatchNormalization(axis=1, name="rows")),
+        *(layers.Flatten(), layers.BatchNormalization(name="flat")),
+    )
+    fast = fused(model)
+    assert [one.name for one in fast.layers if isinstance(one, FusedBatchNormalization)] == [
+        "fused"
+    ]
+    assert [weight.path for weight in fast.weights] == [weight.path for weight in model.weights]
+    frozen = model.get_layer("fused")
+    frozen.trainable = False
+    before = [weight.numpy() for weight in frozen.weights]
+    fast.compile(optimizer="sgd", loss="mse")
+    fast.train_on_batch(noise(16), np.zeros((3, 16 * 16 * 4)))
+    for old, weight in zip(before, frozen.weights, strict=True):
+        np.testing.assert_array_equal(old, weight)

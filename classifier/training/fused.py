@@ -20,11 +20,12 @@ def _product_channels(flags: set[str]) -> range:
 PRODUCT_CHANNELS = _product_channels(cpu_flags())
 
 
-def pooled(model: keras.Model) -> keras.Model:
-    """Join each convolution and the max pooling after it in one layer, in any graph of layers.
+def fused(model: keras.Model) -> keras.Model:
+    """Join what is faster together, in any graph of layers, into the form to train on a CPU.
 
-    The result computes the same function in the form that trains fastest on a CPU. It has the very
-    layers and weights of `model`, so that training one trains the other.
+    Each convolution is joined with the max pooling after it, and the many operations of batch
+    normalization with each other. The result computes the same function. It has the very layers and
+    weights of `model`, so that training one trains the other.
 
     Args:
         model: a Sequential or functional model.
@@ -39,6 +40,8 @@ def pooled(model: keras.Model) -> keras.Model:
             return args[0]  # its pooling does its work
         if layer in convolution_before:
             return PooledConv2D(convolution_before[layer], layer.pool_size[0])(*args)
+        if _fuses(layer):
+            return FusedBatchNormalization(layer)(*args)
         return layer(*args, **kwargs)
 
     return keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
@@ -78,6 +81,57 @@ def _pools(node: Any) -> bool:
         and layer.pool_size[0] == layer.pool_size[1]
         and (layer.padding, layer.data_format) == ("valid", "channels_last")
     )
+
+
+def _fuses(layer: keras.Operation) -> bool:
+    """Whether it is a normalization that `FusedBatchNormalization` can do the work of."""
+    return (
+        type(layer) is layers.BatchNormalization
+        and keras.backend.backend() == "tensorflow"  # XLA and PyTorch fuse by themselves
+        and len(layer.input_spec.axes) == 1
+        and layer.input_spec.ndim == 4
+        and layer.axis in (-1, 3)
+        and layer.scale
+        and layer.center
+        and not (layer.renorm or layer.synchronized)
+    )
+
+
+class FusedBatchNormalization(layers.Layer):
+    """Batch normalization of pictures by one operation of TensorFlow's, and one for its gradient.
+
+    Keras composes it of some twenty, each of which reads and writes all values, in float32 whatever
+    the precision. TensorFlow's reads the values as they are and sums them in float32 too.
+    """
+
+    def __init__(self, normalization: layers.BatchNormalization) -> None:
+        """Do the work of a built layer, with its weights."""
+        super().__init__(name=normalization.name, dtype=normalization.dtype_policy)
+        self.normalization = normalization
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        import tensorflow as tf
+
+        inner = self.normalization
+        by_batch = bool(training and inner.trainable)
+        means, variances = inner.moving_mean, inner.moving_variance
+        y, batch_means, batch_variances = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            tf.convert_to_tensor(inner.gamma),
+            tf.convert_to_tensor(inner.beta),
+            mean=None if by_batch else tf.convert_to_tensor(means),
+            variance=None if by_batch else tf.convert_to_tensor(variances),
+            epsilon=inner.epsilon,
+            is_training=by_batch,
+        )
+        if by_batch:
+            values = ops.size(inputs[..., 0])
+            # TensorFlow's is the unbiased estimate, Keras's the variance of the batch.
+            batch_variances *= ops.cast((values - 1) / values, batch_variances.dtype)
+            for moving, now in ((means, batch_means), (variances, batch_variances)):
+                moving.assign(moving * inner.momentum + now * (1 - inner.momentum))
+        return y
 
 
 class PooledConv2D(layers.Layer):
