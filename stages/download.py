@@ -73,7 +73,7 @@ def download_weights(params: Params) -> dict[str, dict[str, Any]]:
     Returns:
         What is to be recorded of its file, by backbone; those whose weights are `none` have none.
     """
-    vgg16 = "imagenet" if params.finetune.head == "dense" else "imagenet_classifier"
+    vgg16 = "imagenet_classifier" if params.finetune.head == "classifier" else "imagenet"
     wanted = {
         "vgg16": ("finetune.weights", params.finetune.weights, vgg16),
         "mobilenet": ("mobilenet.weights", params.mobilenet.weights, "mobilenet"),

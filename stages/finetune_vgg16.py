@@ -16,7 +16,7 @@ def main() -> None:
         "vgg16",
         VGG16,
         head=section.head,
-        options=options if section.head == "dense" else {},
+        options={} if section.head == "classifier" else options,
         weights=section.weights,
         head_recipe=Recipe.of(
             section,

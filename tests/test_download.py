@@ -41,7 +41,8 @@ def checkout(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("head", "name"), [("dense", "imagenet"), ("classifier", "imagenet_classifier")]
+    ("head", "name"),
+    [("dense", "imagenet"), ("average", "imagenet"), ("classifier", "imagenet_classifier")],
 )
 def test_the_mirrors_weights_are_recorded_with_how_they_differ(checkout, monkeypatch, head, name):
     entry = load_weights(ROOT / "data/catalog/weights.yaml", name)

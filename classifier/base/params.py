@@ -189,7 +189,7 @@ class Transfer(Training):
 
 
 class Finetune(Transfer):
-    head: Literal["dense", "classifier"]
+    head: Literal["dense", "average", "classifier"]
     dense_units: Count
     unfreeze: Annotated[int, Field(ge=0, le=5)]
 

@@ -124,7 +124,8 @@ def in_words(
         units = options.get("dense_units")
         many = "" if units == 1 else "s"
         new = f"head of {units:,} unit{many}" if units else "output layer"
-        network = f"{backbone.title} with {source} under a new {new}"
+        seen = " on averaged features" if head == "average" else ""
+        network = f"{backbone.title} with {source} under a new {new}{seen}"
     return f"{network}: {recipe.in_words()}, batches of {batch_size}"
 
 

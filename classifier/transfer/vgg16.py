@@ -1,5 +1,6 @@
 """VGG16 (Simonyan and Zisserman, 2015): its base under a new head, or whole with new classes."""
 
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -17,6 +18,7 @@ def vgg16(
     classes: int,
     weights: Path | None,
     *,
+    averaged: bool = False,
     dense_units: int = 256,
     dropout: float = 0.5,
 ) -> keras.Sequential:
@@ -26,6 +28,8 @@ def vgg16(
         image_size: height and width of the pictures, pixels; 32 or more.
         classes: how many.
         weights: a file with the weights of the base; None leaves them random.
+        averaged: the head sees the base's features averaged over the picture, not flattened: fewer
+            weights, and less sure of itself where it is wrong.
         dense_units: of the head's hidden layer.
         dropout: before the output unit.
 
@@ -42,13 +46,20 @@ def vgg16(
     base = keras.applications.VGG16(
         weights=None, include_top=False, input_shape=(image_size, image_size, 3), name="vgg16"
     )
-    load_weights(base, weights, "VGG16's weights without dense layers (for finetune.head: dense)")
+    load_weights(
+        base, weights, "VGG16's weights without dense layers (for finetune.head: dense or average)"
+    )
+    flat = (
+        layers.GlobalAveragePooling2D(name="average")
+        if averaged
+        else layers.Flatten(name="flatten")
+    )
     return keras.Sequential(
         [
             keras.Input((image_size, image_size, 3), dtype="uint8"),
             vgg16_preprocessing(image_size),
             *base.layers[1:],
-            layers.Flatten(name="flatten"),
+            flat,
             *dense_head(classes, dense_units, dropout),
         ],
         name="vgg16",
@@ -107,7 +118,11 @@ def vgg16_preprocessing(image_size: int) -> keras.Model:
 VGG16 = Backbone(
     name="vgg16",
     title="VGG16",
-    build={"dense": vgg16, "classifier": vgg16_classifier},
-    head_starts_after={"dense": "block5_pool", "classifier": "fc2"},
+    build={
+        "dense": vgg16,
+        "average": partial(vgg16, averaged=True),
+        "classifier": vgg16_classifier,
+    },
+    head_starts_after={"dense": "block5_pool", "average": "average", "classifier": "fc2"},
     block_ends=("preprocessing", *(f"block{number}_pool" for number in range(1, 6))),
 )

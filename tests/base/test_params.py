@@ -172,7 +172,7 @@ def test_an_unknown_name_that_is_like_none_is_answered_with_all(tmp_path):
         ("augment.erasing", 1.5, "less than or equal to 1"),
         ("augment.mixup", -1.0, "greater than or equal to 0"),
         ("augment.dropout", 1.0, "less than 1"),
-        ("finetune.head", "flat", "'dense' or 'classifier'"),
+        ("finetune.head", "flat", "'dense', 'average' or 'classifier'"),
         ("finetune.unfreeze", 6, "less than or equal to 5"),
         ("finetune.unfreeze", "block5", "integer"),
         ("finetune.epochs", -1, "greater than or equal to 0"),

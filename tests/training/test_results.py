@@ -54,6 +54,11 @@ def test_an_augmentation_names_what_it_changes_and_nothing_else(options, told):
         ("dense", "imagenet", "VGG16 with ImageNet weights under a new head of 1 unit"),
         ("dense", "my.h5", "VGG16 with the weights of my.h5 under a new head of 1 unit"),
         (
+            "average",
+            "none",
+            "VGG16 with random weights under a new head of 1 unit on averaged features",
+        ),
+        (
             "classifier",
             "none",
             "VGG16 whole with random weights, frozen but for a new output layer",

@@ -139,6 +139,17 @@ def test_as_many_blocks_are_trained_as_asked_for(tmp_path, small, unfreeze):
     assert changed - blocks == {"dense", "output"}
 
 
+def test_an_averaged_head_is_trained_on_averages_and_then_with_the_last_block(tmp_path, small):
+    made_splits(tmp_path, SIZE, train=16, validation=8)
+    start(SETTINGS["seed"], "float32")
+    before = VGG16.build["average"](SIZE, 2, None, dense_units=8, dropout=0.0)
+    finetuned(head="average", options=WITHOUT_DROPOUT, block_recipe=recipe(2, 1e-3))
+    assert figures()["best_epoch"] > 1
+    assert {name.partition("_")[0] for name in changed_layers(before)} == {
+        *("block5", "dense", "output"),
+    }
+
+
 def test_a_block_that_vgg16_lacks_is_refused(tmp_path, small):
     made_splits(tmp_path, SIZE, train=8, validation=4)
     with pytest.raises(UserError, match=r"^unfreeze is 6, VGG16 allows: 0 to 5$"):
