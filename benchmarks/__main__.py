@@ -17,6 +17,7 @@ from classifier.commands.git import edited
 
 
 def main() -> None:
+    """Read the command line; measure, run the pipeline whole, or write the tables anew."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = ",".join([*ROWS, "whole"])
     parser.add_argument("--rows", default=names, help="some of %(default)s")

@@ -29,23 +29,28 @@ class Stopwatch(keras.callbacks.Callback):
         self.report, self.wait, self.stop_after = report, wait, stop_after
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Wait as long as `wait` does, then start the clock."""
         self.wait()
         self.steps: list[float] = []  # when each ended
         self.validations: list[float] = []
         self.began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note when a step ended; end the training after `stop_after` steps."""
         self.steps.append(time.perf_counter())
         if batch + 1 == self.stop_after:
             self.model.stop_training = True
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock of the validation."""
         self.validation_began = time.perf_counter()
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Note when a step of the validation ended."""
         self.validations.append(time.perf_counter())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Report the epoch's seconds and how many steps there were."""
         self.report(
             {
                 "first": min(self.steps) - self.began,

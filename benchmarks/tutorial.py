@@ -18,6 +18,7 @@ from benchmarks.worker import Channel, evenly
 
 
 def augmentation() -> keras.Sequential:
+    """Build the layers that flip, rotate and zoom pictures in training."""
     return keras.Sequential(
         [layers.RandomFlip("horizontal"), layers.RandomRotation(0.1), layers.RandomZoom(0.2)]
     )

@@ -22,6 +22,7 @@ class Channel:
         os.dup2(2, 1)
 
     def say(self, content: dict[str, Any]) -> None:
+        """Write a measurement, or that the worker is ready, as a line."""
         print(json.dumps(content), file=self._replies, flush=True)
 
     def hear(self) -> dict[str, Any] | None:
@@ -53,6 +54,7 @@ def evenly(count: int, wanted: int) -> list[int]:
 
 
 def main() -> None:
+    """Do the part that the command line names, with its arguments in JSON."""
     side, part, arguments = sys.argv[1:]
     channel = Channel()
     parts = importlib.import_module(f"benchmarks.{side}").PARTS

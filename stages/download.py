@@ -21,6 +21,7 @@ WEIGHTS_CATALOGUE = Path("data/catalog/weights.yaml")
 
 
 def main() -> None:
+    """Write the pictures to data/raw and the weights to data/weights."""
     params = load_params()
     weights = download_weights(params)
     source = Path(params.data.source)

@@ -27,6 +27,7 @@ FOLDER, PLOTS = Path("data/evaluation"), Path("plots")
 
 
 def main() -> None:
+    """Write data/evaluation, metrics/evaluate.json, the charts, the pictures and the report."""
     params = load_params()
     splits = {name: read_split(name) for name in SPLITS}
     test = splits["test"]

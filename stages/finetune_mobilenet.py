@@ -9,6 +9,7 @@ from classifier.transfer.mobilenet import MOBILENET
 
 
 def main() -> None:
+    """Write MobileNet's model, metrics and learning curve."""
     params = load_params()
     section, class_weight = params.mobilenet, params.train.class_weight
     finetune(

@@ -9,6 +9,7 @@ from classifier.transfer.vgg16 import VGG16
 
 
 def main() -> None:
+    """Write VGG16's model, metrics and learning curve."""
     params = load_params()
     section, class_weight = params.finetune, params.train.class_weight
     options = {"dense_units": section.dense_units, "dropout": section.dropout}

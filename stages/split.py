@@ -28,6 +28,7 @@ FOLDER = Path("data/splits")
 
 
 def main() -> None:
+    """Write the arrays and tables of the splits, the report on the data and its picture."""
     params = load_params()
     listed = grouped(read_index(RAW / "images.csv"), params.split.group)
     skipped = json.loads((RAW / "dataset.json").read_text(encoding="utf-8"))["skipped"]

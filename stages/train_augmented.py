@@ -9,6 +9,7 @@ from classifier.training.recipe import Recipe
 
 
 def main() -> None:
+    """Write the augmented model, its metrics and learning curve."""
     params = load_params()
     train, augment = params.train, params.augment
     train_from_scratch(

@@ -7,6 +7,7 @@ from classifier.training.recipe import Recipe
 
 
 def main() -> None:
+    """Write the baseline model, its metrics and learning curve."""
     params = load_params()
     train = params.train
     train_from_scratch(

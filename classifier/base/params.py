@@ -80,6 +80,8 @@ Threshold = Annotated[float | str, AfterValidator(_threshold)]
 
 
 class DataLimits(Section):
+    """The most that is taken from a source, and the largest picture that is decoded."""
+
     files: Count
     file_bytes: Count
     total_bytes: Count
@@ -88,6 +90,8 @@ class DataLimits(Section):
 
 
 class Data(Section):
+    """Where the pictures come from, and how they are decoded."""
+
     source: Name
     classes: Name | None
     image_size: Annotated[int, Field(ge=8, le=2048)]
@@ -105,18 +109,22 @@ class Data(Section):
 
 
 class RandomSplit(Section):
+    """The sizes of a random split: fractions of all pictures, or numbers of them."""
+
     validation: Probability | Count
     test: Probability | Count
     train: Probability | Count | None
 
 
 class NumberedSplit(Section):
+    """The numbers in the file names of each split, both ends included."""
+
     train: NumberRange
     validation: NumberRange
     test: NumberRange
 
     @model_validator(mode="after")
-    def ranges_do_not_overlap(self) -> Self:
+    def _ranges_do_not_overlap(self) -> Self:
         texts = {"train": self.train, "validation": self.validation, "test": self.test}
         ends = {name: text.split("-") for name, text in texts.items()}
         ranges = [(int(low), int(high), name) for name, (low, high) in ends.items()]
@@ -127,6 +135,8 @@ class NumberedSplit(Section):
 
 
 class Split(Section):
+    """Which pictures go into which split."""
+
     method: Literal["predefined", "random", "numbered"]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     random: RandomSplit
@@ -151,6 +161,8 @@ class Training(Section):
 
 
 class Train(Training):
+    """The networks from scratch, and what all trainings share."""
+
     arch: Architecture
     epochs: Epochs
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"]
@@ -158,6 +170,8 @@ class Train(Training):
 
 
 class Augment(Section):
+    """How training pictures are changed at random; the epochs and dropout that go with it."""
+
     epochs: Epochs | None
     flip: Literal["none", "horizontal", "vertical", "both"]
     rotation: Annotated[float, Field(ge=0, le=0.5)]
@@ -189,16 +203,22 @@ class Transfer(Training):
 
 
 class Finetune(Transfer):
+    """How VGG16 is fine-tuned."""
+
     head: Literal["dense", "average", "classifier"]
     dense_units: Count
     unfreeze: Annotated[int, Field(ge=0, le=5)]
 
 
 class MobileNet(Transfer):
+    """How MobileNet is fine-tuned."""
+
     unfreeze: Annotated[int, Field(ge=0, le=14)]
 
 
 class Evaluate(Section):
+    """How the models are tested."""
+
     threshold: Threshold
     positive: Annotated[str | None, BeforeValidator(_class_name)]
     flip: bool
@@ -217,7 +237,7 @@ class Params(Section):
     evaluate: Evaluate
 
     @model_validator(mode="after")
-    def networks_fit_their_input(self) -> Self:
+    def _networks_fit_their_input(self) -> Self:
         size = self.data.image_size
         smallest = NETWORKS[self.train.arch]
         if size < smallest:
@@ -233,7 +253,7 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def mixed_pictures_have_no_class_to_weigh(self) -> Self:
+    def _mixed_pictures_have_no_class_to_weigh(self) -> Self:
         if self.train.class_weight == "balanced":
             for way in ("mixup", "cutmix"):
                 if alpha := getattr(self.augment, way):
@@ -244,7 +264,7 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def warm_up_comes_to_an_end(self) -> Self:
+    def _warm_up_comes_to_an_end(self) -> Self:
         phases: list[tuple[Training, str, int]] = [
             (self.train, "train.epochs", self.train.epochs),
             (self.train, "augment.epochs", self.augment.epochs or self.train.epochs),

@@ -113,7 +113,7 @@ def check_possible(name: str, kind: Format, out: Path) -> None:
         raise UserError(f"--out is {str(out)!r}, a folder that is there: delete it or name another")
 
 
-def outputs_of(model: Model) -> Outputs:
+def _outputs_of(model: Model) -> Outputs:
     return lambda images: model.predict(images, verbose=0)
 
 
@@ -128,7 +128,7 @@ def for_older(config: str | bytes) -> str:
     return json.dumps(json.loads(config, object_hook=known))
 
 
-def write_keras(model: Model, path: Path, metadata: Metadata) -> None:
+def _write_keras(model: Model, path: Path, metadata: Metadata) -> None:
     from classifier.training.saving import save_model
 
     newest = path.with_name(f"newest{path.name}")
@@ -141,39 +141,39 @@ def write_keras(model: Model, path: Path, metadata: Metadata) -> None:
             new.writestr(zipfile.ZipInfo(name, ZIP_TIME), content)
 
 
-def open_keras(path: Path, _: Model) -> Outputs:
+def _open_keras(path: Path, _: Model) -> Outputs:
     import keras
 
-    return outputs_of(keras.saving.load_model(path, compile=False))
+    return _outputs_of(keras.saving.load_model(path, compile=False))
 
 
-def write_weights(model: Model, path: Path, metadata: Metadata) -> None:
+def _write_weights(model: Model, path: Path, metadata: Metadata) -> None:
     model.save_weights(path)
     _add_attributes(path, metadata)
 
 
-def open_weights(path: Path, model: Model) -> Outputs:
+def _open_weights(path: Path, model: Model) -> Outputs:
     import keras
 
     fresh = keras.models.clone_model(model)
     fresh.load_weights(path)
-    return outputs_of(fresh)
+    return _outputs_of(fresh)
 
 
-def write_architecture(model: Model, path: Path, metadata: Metadata) -> None:
+def _write_architecture(model: Model, path: Path, metadata: Metadata) -> None:
     content = json.loads(for_older(model.to_json())) | {"metadata": metadata}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def open_architecture(path: Path, model: Model) -> Outputs:
+def _open_architecture(path: Path, model: Model) -> Outputs:
     import keras
 
     fresh = keras.models.model_from_json(path.read_text(encoding="utf-8"))
     fresh.set_weights(model.get_weights())
-    return outputs_of(fresh)
+    return _outputs_of(fresh)
 
 
-def write_h5(model: Model, path: Path, metadata: Metadata) -> None:
+def _write_h5(model: Model, path: Path, metadata: Metadata) -> None:
     in_layers(model).save(path)
     _add_attributes(path, metadata)
 
@@ -206,7 +206,7 @@ def _add_attributes(path: Path, metadata: Metadata) -> None:
         file.attrs["metadata"] = json.dumps(metadata, ensure_ascii=False)
 
 
-def write_saved_model(model: Model, path: Path, metadata: Metadata) -> None:
+def _write_saved_model(model: Model, path: Path, metadata: Metadata) -> None:
     model.export(path, format="tf_saved_model", verbose=False)
     extra = path / "assets.extra"  # where the format keeps what is the user's
     extra.mkdir()
@@ -214,14 +214,14 @@ def write_saved_model(model: Model, path: Path, metadata: Metadata) -> None:
     (extra / "metadata.json").write_text(text + "\n", encoding="utf-8")
 
 
-def open_saved_model(path: Path, _: Model) -> Outputs:
+def _open_saved_model(path: Path, _: Model) -> Outputs:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
     return lambda images: loaded.serve(images).numpy()
 
 
-def write_onnx(model: Model, path: Path, metadata: Metadata) -> None:
+def _write_onnx(model: Model, path: Path, metadata: Metadata) -> None:
     import onnx
 
     model.export(path, format="onnx", verbose=False)
@@ -232,14 +232,14 @@ def write_onnx(model: Model, path: Path, metadata: Metadata) -> None:
     onnx.save(written, path)
 
 
-def open_onnx(path: Path, _: Model) -> Outputs:
+def _open_onnx(path: Path, _: Model) -> Outputs:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {session.get_inputs()[0].name: images})[0]
 
 
-def write_litert(model: Model, path: Path, metadata: Metadata) -> None:
+def _write_litert(model: Model, path: Path, metadata: Metadata) -> None:
     model.export(path, format="litert", verbose=False)
     # LiteRT's own place for files that go with a model: a zip archive behind it.
     with zipfile.ZipFile(path, "a") as archive:
@@ -247,7 +247,7 @@ def write_litert(model: Model, path: Path, metadata: Metadata) -> None:
         archive.writestr(zipfile.ZipInfo("metadata.json", ZIP_TIME), text)
 
 
-def open_litert(path: Path, _: Model) -> Outputs:
+def _open_litert(path: Path, _: Model) -> Outputs:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(path))
@@ -264,11 +264,11 @@ def open_litert(path: Path, _: Model) -> Outputs:
 
 
 FORMATS = {
-    "keras": Format(".keras", write_keras, open_keras),
-    "weights": Format(".weights.h5", write_weights, open_weights),
-    "architecture": Format(".json", write_architecture, open_architecture),
-    "saved_model": Format("", write_saved_model, open_saved_model),
-    "onnx": Format(".onnx", write_onnx, open_onnx, ("onnx", "onnxruntime", "tf2onnx")),
-    "litert": Format(".tflite", write_litert, open_litert, ("ai_edge_litert",)),
-    "h5": Format(".h5", write_h5, open_keras),
+    "keras": Format(".keras", _write_keras, _open_keras),
+    "weights": Format(".weights.h5", _write_weights, _open_weights),
+    "architecture": Format(".json", _write_architecture, _open_architecture),
+    "saved_model": Format("", _write_saved_model, _open_saved_model),
+    "onnx": Format(".onnx", _write_onnx, _open_onnx, ("onnx", "onnxruntime", "tf2onnx")),
+    "litert": Format(".tflite", _write_litert, _open_litert, ("ai_edge_litert",)),
+    "h5": Format(".h5", _write_h5, _open_keras),
 }

@@ -376,6 +376,7 @@ class Progress:
             self.live.stop()
 
     def say(self, name: str, words: str | None) -> None:
+        """Put words into an experiment's line; None leaves it as it is."""
         if words is None or self.lines[name] == words:
             return
         self.lines[name], self.since[name] = words, time.monotonic()
@@ -383,6 +384,7 @@ class Progress:
             print(f"{name}: {words}", flush=True)
 
     def table(self) -> Any:
+        """Build the table of rich that a terminal shows, a row an experiment."""
         from rich.table import Table
 
         table = Table(box=None, show_header=False)
@@ -392,5 +394,6 @@ class Progress:
 
 
 def run(options: Namespace) -> None:
+    """Run a sweep as the command line asks for it."""
     cluster = Cluster(options.address, options.gpus, options.cpus)
     sweep(options.name, options.set_param, cluster, models=bool(options.bring))

@@ -136,9 +136,11 @@ class Workplace:
         return "".join(lines)
 
     def dvc(self, *arguments: str, fails: bool = False) -> str:
+        """Run DVC in the clone, as `run` does."""
         return self.run(sys.executable, "-m", "dvc", *arguments, fails=fails)
 
     def has_remote(self) -> bool:
+        """Whether the clone's DVC has a default remote."""
         config = ConfigParser(interpolation=None)
         config.read(self.folder / ".dvc/config", encoding="utf-8")
         return config.has_option("core", "remote")
@@ -176,9 +178,11 @@ class Board:
         self.words: dict[str, str] = {}
 
     def put(self, name: str, words: str) -> None:
+        """Replace what an experiment says."""
         self.words[name] = words
 
     def all(self) -> dict[str, str]:
+        """Return the last words of each experiment, by name."""
         return self.words
 
 
@@ -264,6 +268,7 @@ def share(place: Workplace, experiment: Experiment) -> None:
 
 
 def refs(place: Workplace, experiment: Experiment) -> bytes:
+    """Bundle the reference of the experiment's result, without what the baseline has."""
     listed = place.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
     name = next(one for one in listed if one.endswith(f"/{experiment.name}"))
     file = place.folder / ".git" / "back.bundle"

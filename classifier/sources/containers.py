@@ -74,6 +74,8 @@ File = IO[bytes] | io.BufferedIOBase
 
 @dataclass(frozen=True)
 class Entry:
+    """What a source says of one member, and how to read it."""
+
     name: str  # as found; bytes that are not UTF-8 as surrogates
     size: int = 0  # as the source declares it
     open: Callable[[], File] = io.BytesIO
@@ -84,6 +86,11 @@ class Entry:
 
 
 def kind_of(source: str, file: IO[bytes]) -> str:
+    """Tell a source's kind by its content: zip, tar, gzip, bzip2, xz, 7z, rar or zstd.
+
+    Raises:
+        UserError: it is empty, or of no kind that is known.
+    """
     file.seek(0)
     head = file.read(tarfile.BLOCKSIZE)
     file.seek(0)
@@ -128,7 +135,7 @@ def zip_entries(file: IO[bytes], stack: ExitStack) -> Iterator[Entry]:
 
 
 def _open_in_zip(archive: zipfile.ZipFile, file: IO[bytes], info: zipfile.ZipInfo) -> IO[bytes]:
-    """Open a member, also where its two headers write / and \\ for the same name."""
+    r"""Open a member, also where its two headers write / and \ for the same name."""
     file.seek(info.header_offset)
     header = file.read(ZIP_HEADER_BYTES)
     raw = file.read(int.from_bytes(header[26:28], "little"))
@@ -248,6 +255,11 @@ class _BoundedReads(io.BufferedIOBase):
 
 
 def tar_entries(file: IO[bytes]) -> Iterator[Entry]:
+    """Yield the members of a tar that is not compressed; a hard link is what it links to.
+
+    Raises:
+        tarfile.ReadError: a header is damaged, or larger than any needs to be.
+    """
     file.seek(0)
     archive = tarfile.open(  # noqa: SIM115 - there is nothing to close but the file beneath
         fileobj=_BoundedReads(file), mode="r:", encoding="utf-8", errors="surrogateescape"
@@ -349,6 +361,7 @@ def _open(path: str) -> IO[bytes]:
 
 
 def magic(head: bytes) -> str:
+    """Tell the kind of an archive by its first 262 bytes or more; empty for all else."""
     if head[257:262] == b"ustar":
         return "tar"
     return next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), "")

@@ -103,6 +103,7 @@ class Folder:
         }
 
     def without(self, names: Iterable[str]) -> "Folder":
+        """Copy the folder without the folders of these names in it."""
         prefixes = tuple(f"{name}/" for name in names)
         return replace(self, paths=[path for path in self.paths if not path.startswith(prefixes)])
 

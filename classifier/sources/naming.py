@@ -57,10 +57,12 @@ def part_of(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def is_unlabelled(name: str) -> bool:
+    """Whether a folder's name says that its pictures have no labels."""
     return not UNLABELLED.isdisjoint(words(name))
 
 
 def named_as_picture(path: str) -> bool:
+    """Whether a path ends as those of pictures do."""
     return PurePosixPath(path).suffix.lower() in PICTURES
 
 

@@ -68,10 +68,12 @@ class Pen:
     ink: Colour
 
     def pixels(self, points: Sequence[Point] | np.ndarray) -> list[Point]:
+        """Carry points [n, 2] to the canvas's pixels."""
         placed = np.asarray(points, np.float64) @ self.matrix.T + self.origin
         return [(float(x), float(y)) for x, y in placed]
 
     def shape(self, points: Sequence[Point] | np.ndarray, fill: Colour) -> None:
+        """Fill a polygon and draw its outline."""
         corners = self.pixels(points)
         self.draw.polygon(corners, fill=fill)
         if self.width > 0:
@@ -166,6 +168,7 @@ def pose(draw: ImageDraw.ImageDraw, large: int, rng: np.random.Generator) -> Pen
 
 
 def appearance(rng: np.random.Generator) -> Looks:
+    """Draw at random what an animal has; either kind draws the same."""
     coat = jitter(pick(COATS, rng), rng)
     return Looks(
         coat=coat,
@@ -185,6 +188,7 @@ def appearance(rng: np.random.Generator) -> Looks:
 
 
 def cat(pen: Pen, looks: Looks) -> None:
+    """Draw a cat."""
     stout = looks.stoutness
     t = np.linspace(0, 1, 14)
     curl = 0.3 + 0.6 * looks.flourish
@@ -223,6 +227,7 @@ def cat(pen: Pen, looks: Looks) -> None:
 
 
 def owl(pen: Pen, looks: Looks) -> None:
+    """Draw an owl."""
     stout = looks.stoutness
     for side in (-1, 1):
         for toe in (-0.09, 0.0, 0.09):
@@ -377,10 +382,12 @@ def rotation(angle: float) -> np.ndarray:
 
 
 def pick(colours: Sequence[Colour], rng: np.random.Generator) -> Colour:
+    """Draw one of the colours at random."""
     return colours[int(rng.integers(len(colours)))]
 
 
 def jitter(colour: Colour, rng: np.random.Generator) -> Colour:
+    """Change each channel of a colour a little, at random."""
     red, green, blue = np.clip(np.array(colour) + rng.normal(0, 14, 3), 0, 255).astype(int)
     return int(red), int(green), int(blue)
 

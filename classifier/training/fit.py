@@ -142,7 +142,7 @@ def fit(
 
 
 def _class_weights(labels: NDArray[np.int64], mode: str) -> dict[int, float] | None:
-    """n / (classes · count): the classes weigh alike and the mean weight is 1."""
+    """Weigh each class by n / (classes · count): classes count alike, the mean weight is 1."""
     if mode == "none":
         return None
     counts = np.bincount(labels)

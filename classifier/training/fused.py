@@ -111,6 +111,7 @@ class FusedBatchNormalization(layers.Layer):
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Normalize [n, h, w, channels], in training by the batch itself; averages follow."""
         import tensorflow as tf
 
         inner = self.normalization
@@ -163,6 +164,7 @@ class PooledConv2D(layers.Layer):
         self.built = True
 
     def call(self, inputs: Any) -> Any:
+        """Convolve [n, h, w, cin] and pool; bias and activation come as the class says."""
         inner = self.convolution
         bias_last = inner.compute_dtype == "float32"
         if bias_last and inner.padding == "valid" and inputs.shape[-1] in PRODUCT_CHANNELS:

@@ -103,6 +103,7 @@ class WinogradConv2D(keras.layers.Conv2D):
     """Conv2D of 3×3 kernels, padding "same" and stride 1, in float32: another rounding."""
 
     def call(self, inputs: Any) -> Any:
+        """Convolve [n, h, w, cin], add the bias, apply the activation."""
         x = _compiled()(inputs, self.kernel)
         return self.activation(ops.add(x, self.bias))
 

@@ -27,6 +27,7 @@ def draw(count: int, rule: float, rng: np.random.Generator) -> tuple[NDArray, ND
 
 
 def main() -> None:
+    """Write the people of training and test to data/train.csv and data/test.csv."""
     params = params_show()
     rng = np.random.default_rng(params["seed"])
     for name in ("train", "test"):

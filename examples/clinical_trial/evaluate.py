@@ -13,6 +13,7 @@ from classifier.training.saving import load_model
 
 
 def main() -> None:
+    """Write metrics.json, details.json and the confusion matrix under plots."""
     table = np.loadtxt("data/test.csv", delimiter=",", skiprows=1)
     ages, effects = table[:, :1], table[:, 1].astype(int)
     model, metadata = load_model(Path("trial.keras"))

@@ -9,6 +9,7 @@ from classifier.training.saving import save_model
 
 
 def main() -> None:
+    """Train on data/train.csv and write trial.keras."""
     import keras  # after classifier, which sets what Keras and TensorFlow read once
     from keras import layers
 
