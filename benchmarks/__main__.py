@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def check_committed() -> None:
-    """A fresh clone has what is committed, and the figures would be said to be the checkout's."""
+    """Refuse changes: a clone lacks them, and the figures would be said to be the checkout's."""
     if changed := edited(".", ":!benchmarks"):
         raise UserError(f"--whole runs what is committed; not committed: {', '.join(changed)}")
 

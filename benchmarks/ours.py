@@ -107,7 +107,7 @@ def decoding(channel: Channel, *, image_size: int, **_: Any) -> None:
 
 
 def _nothing(data: bytes, picture: Any) -> None:
-    """What is found of a picture besides its pixels."""
+    """Return what is found of a picture besides its pixels."""
 
 
 def prediction(
@@ -166,7 +166,7 @@ def facts(channel: Channel) -> None:
 
 
 def cpu_class(flags: set[str]) -> str:
-    """The class of a CPU by its flags in Linux's words."""
+    """Return the class of a CPU by its flags in Linux's words."""
     if "amx_bf16" in flags:
         return "cpu-amx"
     return "cpu-avx512" if "avx512f" in flags else "cpu"

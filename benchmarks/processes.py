@@ -18,7 +18,7 @@ Measured = dict[str, Any]
 
 
 def environment() -> dict[str, str]:
-    """The variables that both sides' processes get.
+    """Return the variables that both sides' processes get.
 
     classifier/__init__.py sets TF_ENABLE_ONEDNN_OPTS in whatever imports it, this process too. The
     tutorial way has TensorFlow's default.
@@ -64,13 +64,13 @@ class Worker:
         return measured
 
     def _awaited(self) -> Measured:
-        """What it says next, where it may not end without."""
+        """Read what it says next, where it may not end without."""
         if said := self._next():
             return said
         raise self._ended("ended early")
 
     def _next(self) -> Measured:
-        """What it says next; nothing when it has ended."""
+        """Read what it says next; nothing when it has ended."""
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line and self.process.wait():

@@ -31,7 +31,7 @@ DEPENDS = {
 
 
 def this_machine(folder: Path) -> dict[str, Any]:
-    """The class of machine, what it is, the versions, the parameters that count, the commit."""
+    """Name the class of machine, what it is, versions, the parameters that count, the commit."""
     params = load_params()
     settings = {
         "image_size": params.data.image_size,

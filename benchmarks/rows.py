@@ -47,22 +47,22 @@ class Side:
         self.settings = results["settings"] | self.parts.get("pictures", {})
 
     def epochs(self, part: str, key: str) -> Any:
-        """What the stopwatch said of each timed epoch, [repeats]."""
+        """Return what the stopwatch said of each timed epoch, [repeats]."""
         return np.array([one[key] for one in self.parts[part]["epochs"][self.name]])
 
     def step(self, part: str) -> Quantity:
-        """A training step."""
+        """Compute the seconds of a training step."""
         steps = self.epochs(part, "steps")
         how = f"{steps[0]} steps timed, {len(steps)} times"
         return Quantity(self.epochs(part, "train") / steps, how)
 
     def picture(self, part: str) -> Quantity:
-        """A picture's validation."""
+        """Compute the seconds of a picture's validation."""
         pictures = self.epochs(part, "validation_steps") * self.settings["batch_size"]
         return Quantity(self.epochs(part, "validation") / pictures)
 
     def epoch(self, part: str, validation: int | None = None) -> Quantity:
-        """A whole epoch: of a timed slice, and of the rest at the slice's own rates."""
+        """Compute a whole epoch: of a timed slice, and of the rest at the slice's own rates."""
         size = self.settings["batch_size"]
         timed, validated = (self.parts[part][key] for key in ("steps", "validation_steps"))
         more_steps = self.settings["train"] / size - timed
@@ -81,7 +81,7 @@ class Side:
         return Quantity(epochs * one.values, f"{epochs} epochs; {one.how}")
 
     def whole(self) -> Quantity:
-        """A run with the epochs of params.yaml, from images.zip."""
+        """Compute a run with the epochs of params.yaml, from images.zip."""
         terms = {}
         for part, epochs in zip(CNN5, ("epochs", "augment_epochs"), strict=True):
             count = self.settings[epochs]
@@ -99,11 +99,11 @@ class Side:
         return max(0.0, first - self.step(part).median)
 
     def _around(self) -> dict[str, Any]:
-        """What a whole run is beside training."""
+        """List the seconds of a whole run beside training, by what takes them."""
         raise NotImplementedError
 
     def counted(self, part: str, each: int, words: str) -> Quantity:
-        """A picture, where so many lots of `each` were timed."""
+        """Compute the seconds of a picture, where so many lots of `each` were timed."""
         seconds, count = self.parts[part]["seconds"][self.name], self.parts[part]["count"]
         how = f"{count:,} {words}, {len(seconds)} times"
         return Quantity(np.array(seconds) / (each * count), how)
@@ -123,7 +123,7 @@ class Tutorial(Side):
         }
 
     def run(self) -> Quantity:
-        """Computed, as it takes hours."""
+        """Compute a whole run, as it takes hours."""
         return Quantity(self.whole().values)
 
 
@@ -147,7 +147,7 @@ class Ours(Side):
         return Quantity(images * one.values, how)
 
     def transfer(self, part: str, epochs: int) -> Quantity:
-        """The same, with what passes the frozen layers once."""
+        """Compute the same, with what passes the frozen layers once."""
         train, validation = self.settings["train"], self.settings["validation"]
         if part == "head":
             once = self.passing("head", train + validation)
@@ -171,7 +171,7 @@ class Ours(Side):
         }
 
     def run(self) -> Quantity:
-        """A run that was run."""
+        """Take the seconds of a run that was run."""
         run = self.parts["whole_run"]
         stages = ", ".join(f"{name} {figure(one)} s" for name, one in run["stages"].items())
         return Quantity(run["seconds"], f"run once; {stages}")
@@ -182,13 +182,13 @@ class Ours(Side):
         return Quantity(seconds, f"{pictures:,} pictures, {len(seconds)} times")
 
     def peak(self) -> Quantity:
-        """The largest peak of anonymous memory, GB."""
+        """Return the largest peak of anonymous memory, GB."""
         sizes = self.parts["sizes_train"]["sizes"].values()
         peak, mapped = (max(one[key] for one in sizes) for key in ("anonymous_gb", "mapped_gb"))
         return Quantity(peak, f"mapped pages apart: {figure(mapped)} GB")
 
     def spread(self) -> Quantity:
-        """The largest peak of anonymous memory over the smallest."""
+        """Return the largest peak of anonymous memory over the smallest."""
         found, how = self._by_size("sizes_train", "anonymous_gb", "GB")
         return Quantity(max(found.values()) / min(found.values()), how)
 
@@ -200,7 +200,7 @@ class Ours(Side):
         return Quantity(ratio, f"{how}; {self.parts[part]['note']}")
 
     def _by_size(self, part: str, key: str, unit: str) -> tuple[dict[int, float], str]:
-        """A figure at each number of images, and all of them in words."""
+        """Take a figure at each number of images, and say all of them in words."""
         found = {int(n): one[key] for n, one in self.parts[part]["sizes"].items()}
         words = (f"{n:,} images: {figure(one)} {unit}" for n, one in found.items())
         return found, ", ".join(words)
@@ -245,7 +245,7 @@ def rows(results: Mapping[str, Any]) -> list[Row]:
 
 
 def known(side: Side, name: str, *arguments: Any) -> Quantity | None:
-    """A side's figure, if it has such a one and all is there that it is made of."""
+    """Compute a side's figure, if it has such a one and all is there that it is made of."""
     figure_of: Callable[..., Quantity] | None = getattr(side, name, None)
     with suppress(KeyError):
         return figure_of(*arguments) if figure_of else None

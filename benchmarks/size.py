@@ -80,7 +80,7 @@ def drawn(count: int) -> Iterator[bytes]:
 
 
 def memory_peaks(pid: int) -> dict[str, float]:
-    """The peaks of a process's memory, GB, sampled until it ends."""
+    """Sample the peaks of a process's memory, GB, until it ends."""
     status, peaks = Path(f"/proc/{pid}/status"), {"anonymous_gb": 0.0, "mapped_gb": 0.0}
     with suppress(FileNotFoundError, ProcessLookupError):
         while found := re.findall(r"Rss(?:Anon|File):\s+(\d+) kB", status.read_text()):

@@ -26,7 +26,7 @@ class Channel:
         print(json.dumps(content), file=self._replies, flush=True)
 
     def hear(self) -> dict[str, Any] | None:
-        """The next command; None when there are no more."""
+        """Wait for the next command; None when there are no more."""
         self.say({"ready": True})
         line = sys.stdin.readline()
         return json.loads(line) if line else None

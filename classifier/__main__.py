@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The commands and their options."""
+    """Describe the commands and their options."""
     top = argparse.ArgumentParser(prog="python -m classifier", description="Beside the stages.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 

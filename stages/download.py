@@ -52,13 +52,13 @@ def download_dataset(catalogue: Path, params: Params, weights: dict[str, Any]) -
 
 
 def limits(params: Params) -> Limits:
-    """What is taken from a source at most."""
+    """Return what is taken from a source at most."""
     given = params.data.limits
     return Limits(given.files, given.file_bytes, given.total_bytes, given.ratio)
 
 
 def file_facts(file: RemoteFile, fetched: Fetched) -> dict[str, Any]:
-    """What is recorded of a file of the catalogue, as it was found."""
+    """Return what is recorded of a file of the catalogue, as it was found."""
     return {
         "name": file.name,
         "urls": file.urls,
@@ -100,7 +100,7 @@ def download_weights(params: Params) -> dict[str, dict[str, Any]]:
 def weights_file(
     key: str, weights: str, in_catalogue: str
 ) -> tuple[Path | None, dict[str, Any] | None]:
-    """The file that a key of params.yaml names, and what is to be recorded of it.
+    """Find the file that a key of params.yaml names, and what is to be recorded of it.
 
     Args:
         key: such as finetune.weights, for the messages.

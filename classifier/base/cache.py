@@ -19,7 +19,7 @@ WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 def project_root() -> Path:
-    """The checkout that the user works in, also inside an experiment's temporary copy.
+    """Return the checkout that the user works in, also inside an experiment's temporary copy.
 
     DVC runs `--temp` and queued experiments in a copy of the checkout and sets DVC_ROOT to the
     original.

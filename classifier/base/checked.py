@@ -54,7 +54,7 @@ def check(content: Any, kind: type[Checked], path: Path) -> Checked:
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """A word of help for a name that is none of `known`."""
+    """Help with a name that is none of `known`, in a few words."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
@@ -97,7 +97,7 @@ def _explain(content: Any, errors: list[ErrorDetails]) -> str:
 
 
 def _keys(content: Any, error: ErrorDetails) -> list[str]:
-    """The keys that lead to a value.
+    """Find the keys that lead to a value.
 
     What pydantic's location has after them is the member of a union, which means nothing to users.
     """

@@ -26,5 +26,5 @@ NETWORKS = {
 
 
 def colour(number: int) -> str:
-    """The colour of a model, by its place among those that are shown."""
+    """Return the colour of a model, by its place among those that are shown."""
     return PALETTE[number % len(PALETTE)]

@@ -2,7 +2,7 @@
 
 
 def points(share: float) -> str:
-    """A share from 0 to 1 in percent with one digit: `97.2`; `>99.9` and `<0.1` at the ends."""
+    """Format a share from 0 to 1 in percent: `97.2`; `>99.9` and `<0.1` at the ends."""
     text = f"{100 * share:.1f}"
     if text == "100.0" and share < 1:
         return ">99.9"
@@ -12,12 +12,12 @@ def points(share: float) -> str:
 
 
 def percent(share: float) -> str:
-    """The same with its sign: `97.2 %`."""
+    """Format the same with its sign: `97.2 %`."""
     return f"{points(share)} %"
 
 
 def decimals(figure: float, digits: int = 3) -> str:
-    """A figure that is never negative: `0.972`; `>0.999` and `<0.001` next to 1 and 0."""
+    """Format a figure that is never negative: `0.972`; `>0.999` and `<0.001` by 1 and 0."""
     text = f"{figure:.{digits}f}"
     step = 10**-digits
     if figure < 1 and float(text) == 1:

@@ -66,7 +66,7 @@ def _is_tracked(source: Path) -> bool:
 
 
 def _git(*arguments: str) -> str:
-    """What git prints, nothing where this is no repository."""
+    """Return what git prints, nothing where this is no repository."""
     try:
         command = ("git", *arguments)
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -267,7 +267,7 @@ def _machine(root: Path, name: str, revision: str) -> str:
 
 
 def _state(experiment: dict[str, Any]) -> str:
-    """What DVC says of an experiment, in small letters."""
+    """Return what DVC says of an experiment, in small letters."""
     return ((experiment["executor"] or {}).get("state") or "success").lower()
 
 
@@ -292,7 +292,7 @@ def _listed(root: Path, commits: int) -> list[dict[str, Any]]:
 
 
 def _trained(runs: list[Run], model: str, metric: str) -> list[dict[str, float]]:
-    """The figures of each model of this name that was trained, where the metric is among them.
+    """Return the figures of each model of this name that was trained and has the metric.
 
     What a parameter that varies within the group does not reach is the same model in several runs.
     All of its figures agree then, and it counts once.

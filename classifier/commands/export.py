@@ -179,7 +179,7 @@ def _write_h5(model: Model, path: Path, metadata: Metadata) -> None:
 
 
 def in_layers(model: Model) -> Model:
-    """The same network of layers alone: HDF5 keeps no operations, such as the flip of VGG16's.
+    """Copy a network as layers alone: HDF5 keeps no operations, such as the flip of VGG16's.
 
     Preprocessing that is a model of its own, and treats every pixel alike, becomes a convolution of
     1×1: what black turns into is its bias, what full red, green and blue add to that its kernel.

@@ -65,7 +65,7 @@ def predict(
 
 
 def fetched(catalogue: str, entry: str) -> Path:
-    """The file of a catalogue's entry, from the mirror, the download cache or the web."""
+    """Get the file of a catalogue's entry: from the mirror, the download cache or the web."""
     file = catalog.load_weights(CATALOGUE / catalogue, entry).file
     ways_on = f"set DATA_MIRROR to a folder that holds {file.name}"
     mirror = os.environ.get("DATA_MIRROR")

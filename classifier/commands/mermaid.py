@@ -51,7 +51,7 @@ def learning_curves(folder: Path) -> str:
 
 
 def _finite_rows(path: Path) -> list[dict[str, float]]:
-    """A curve's rows up to where the training diverged, if it did."""
+    """Read a curve's rows up to where the training diverged, if it did."""
     if not path.exists():
         return []
     found: list[dict[str, float]] = []

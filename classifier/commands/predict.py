@@ -150,7 +150,7 @@ def decide(
 
 
 def model_path(name: str) -> Path:
-    """The file of a trained model.
+    """Return the file of a trained model.
 
     Raises:
         UserError: there is none of this name; the message lists those that there are.

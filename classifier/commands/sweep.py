@@ -77,7 +77,7 @@ IDENTITY = (("user.name", "sweep"), ("user.email", "sweep@localhost"))
 
 
 def clean_commit() -> str:
-    """The current commit.
+    """Return the current commit.
 
     Raises:
         UserError: files differ from it, so that it is not what would be seen here; or the history
@@ -326,7 +326,7 @@ def schedule(
 
 
 def result(ray: Any, ref: Any) -> tuple[Any, str]:
-    """What a task gave, or how its worker or node was lost, in a word; bugs keep their trace."""
+    """Get what a task gave, or how its worker or node was lost; bugs keep their trace."""
     try:
         return ray.get(ref), ""
     except (ray.exceptions.RayTaskError, ray.exceptions.TaskCancelledError):

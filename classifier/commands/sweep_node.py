@@ -146,7 +146,7 @@ class Workplace:
         return config.has_option("core", "remote")
 
     def environment(self) -> dict[str, str]:
-        """This node's variables without what Ray adds for its own workers."""
+        """Return this node's variables without what Ray adds for its own workers."""
         known = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "OMP_"))}
         known["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), known.get("PATH", "")])
         if self.mirror:
@@ -293,7 +293,7 @@ def files(place: Workplace, *, models: bool) -> bytes:
 
 
 def machine() -> str:
-    """The class of this machine: its GPU's name, or its CPU's instruction set for arithmetic."""
+    """Name the class of this machine: its GPU, or its CPU's instruction set for arithmetic."""
     with suppress(OSError, subprocess.CalledProcessError):
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         named = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split("\n")

@@ -57,7 +57,7 @@ def fit_temperature(labels: NDArray, scores: NDArray) -> float:
     own = logarithms[np.arange(len(labels)), labels]
 
     def slope(inverse: float) -> float:
-        """The derivative by 1/T, over the images; both parts are convex in it: this rises."""
+        """Differentiate by 1/T, over the images; both parts are convex in it: this rises."""
         expected = (softmax(inverse * logarithms, axis=1) * logarithms).sum(axis=1)
         return float((expected - own).mean()) + (inverse - 1) / len(labels)
 

@@ -149,7 +149,7 @@ def _ranked(labels: NDArray, scores: NDArray, positive: int) -> list[tuple[NDArr
 
 
 def _mean_of_lines(curves: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:
-    """The mean height of curves of straight pieces; a vertical piece stays vertical."""
+    """Average curves of straight pieces; a vertical piece stays vertical."""
     across = np.unique(np.concatenate([x for x, _ in curves]))
     # Where a curve rises vertically it has two heights: its lower and its upper end.
     lower = np.mean([_height(x, y, across, "left") for x, y in curves], axis=0)
@@ -158,7 +158,7 @@ def _mean_of_lines(curves: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, 
 
 
 def _height(x: NDArray, y: NDArray, at: NDArray, side: str) -> NDArray:
-    """The height of a line that never falls, from below or from above where it is vertical."""
+    """Interpolate a line that never falls, from below or from above where it is vertical."""
     heights = np.interp(at, x, y)
     first = np.searchsorted(x, at, side="left")
     last = np.searchsorted(x, at, side="right") - 1
@@ -169,7 +169,7 @@ def _height(x: NDArray, y: NDArray, at: NDArray, side: str) -> NDArray:
 
 
 def _mean_of_steps(curves: Sequence[tuple[NDArray, NDArray]]) -> tuple[NDArray, NDArray]:
-    """The mean height of step curves that hold, to the left of each point, that point's height."""
+    """Average step curves that hold, to the left of each point, that point's height."""
     across = np.unique(np.concatenate([x for x, _ in curves]))
     heights = []
     for x, y in curves:

@@ -53,7 +53,7 @@ def in_precision(model: keras.Model, policy: str) -> keras.Model:
 
 
 def mirrored(model: keras.Model) -> keras.Model:
-    """The same network and weights; its outputs are the means over a picture and its mirror image.
+    """Wrap a network: its outputs become the means over a picture and its mirror image.
 
     Args:
         model: from uint8 [n, size, size, 3].

@@ -237,7 +237,7 @@ def _decode(
 
 
 def _of_plain_jpeg(data: bytes, picture: JpegImageFile) -> NDArray[np.uint8] | None:
-    """What Pillow would load of a colour JPEG, uint8 [h, w, 3], in two thirds of its time.
+    """Load what Pillow would of a colour JPEG, uint8 [h, w, 3], in two thirds of its time.
 
     None where the file is unusual (turned, not RGB) or damaged in the least: then it is Pillow that
     says what is wrong with it, or shows it all the same.
@@ -264,7 +264,7 @@ def _allowed(max_pixels: int) -> str:
 
 
 def _least_size(width: int, height: int, size: int, resize: str) -> tuple[int, int]:
-    """The size below which decoding would lose detail that the resized picture shows."""
+    """Return the size below which decoding would lose detail that the resized picture shows."""
     if resize != "pad":
         return size, size
     longest = max(width, height)
@@ -290,7 +290,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _plain(picture: Image.Image, kind: str) -> Image.Image:
-    """The picture in mode L or RGB, opaque."""
+    """Turn the picture into mode L or RGB, opaque."""
     if picture.mode in ("L", "RGB") and "transparency" not in picture.info:
         return picture
     if picture.mode in ("I", "F"):
@@ -309,7 +309,7 @@ def _plain(picture: Image.Image, kind: str) -> Image.Image:
 
 
 def _in_8_bits(grey: NDArray[np.integer], levels: Levels | None) -> NDArray[np.uint8]:
-    """The 16-bit levels [h, w] as uint8, black and white where `levels` has them."""
+    """Turn 16-bit levels [h, w] into uint8, black and white where `levels` has them."""
     if levels is None:
         raise Undecodable("16-bit grey, whose range stands in data/splits/report.json: missing")
     black, white = levels
@@ -319,7 +319,7 @@ def _in_8_bits(grey: NDArray[np.integer], levels: Levels | None) -> NDArray[np.u
 
 
 def _resized(pixels: NDArray[np.uint8], size: int, resize: str) -> NDArray[np.uint8]:
-    """The picture [h, w, 3] as uint8 [size, size, 3]."""
+    """Resize the picture [h, w, 3] to uint8 [size, size, 3]."""
     height, width, _ = pixels.shape
     if resize == "pad":
         inner = _least_size(width, height, size, resize)
@@ -335,7 +335,7 @@ def _resized(pixels: NDArray[np.uint8], size: int, resize: str) -> NDArray[np.ui
 
 
 def _scaled(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture [h, w, 3] at the given width and height."""
+    """Scale the picture [h, w, 3] to the given width and height."""
     # Bilinear interpolation sees two pixels each way: what is more than twice too large is first
     # averaged down by a whole factor, or detail between the two would turn into noise.
     factors = (max(1, pixels.shape[1] // size[0]), max(1, pixels.shape[0] // size[1]))
@@ -369,7 +369,7 @@ def _not_a_picture(data: bytes) -> str:
 
 
 def _bands(data: bytes, error: Exception) -> str:
-    """What a TIFF holds that Pillow has no mode for; empty where something else is wrong."""
+    """Say what a TIFF holds that Pillow has no mode for; empty where something else is wrong."""
     if str(error) not in ("unknown pixel mode", "Invalid value for samples per pixel"):
         return ""
     file = io.BytesIO(data)

@@ -96,7 +96,7 @@ def joined(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64
 
 
 def _components(nodes: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int32]:
-    """The component of each node of a graph with the edges a[i] to b[i]."""
+    """Find the component of each node of a graph with the edges a[i] to b[i]."""
     # scipy.sparse takes long to load, and the processes that only take facts do not need it.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -106,7 +106,7 @@ def _components(nodes: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArr
 
 
 def _numbered(names: NDArray[Any]) -> NDArray[np.int64]:
-    """The same partition, its parts numbered in the order of their first members."""
+    """Give the parts of a partition numbers in the order of their first members."""
     _, first, which = np.unique(names, return_index=True, return_inverse=True)
     order = np.empty(len(first), np.int64)
     order[np.argsort(first)] = np.arange(len(first))

@@ -57,7 +57,7 @@ def facts(data: bytes, picture: Picture) -> Facts:
 
 
 def _sharpness(levels: NDArray[np.uint8]) -> float:
-    """The variance of the Laplacian of grey levels [h, w]; 0 where there is no inner pixel."""
+    """Compute the variance of the Laplacian of grey levels [h, w]; 0 without an inner pixel."""
     if min(levels.shape) < 3:
         return 0.0
     # Half the time of numpy's, which was a quarter of what is spent on a picture's facts.

@@ -57,7 +57,7 @@ def _figure(report: dict[str, Any], pixels_by_path: Mapping[str, NDArray[np.uint
 
 
 def wanted(report: dict[str, Any]) -> list[str]:
-    """The paths of the pictures that `draw` shows."""
+    """Return the paths of the pictures that `draw` shows."""
     pairs = report["near_duplicates"]["listed"][:_PAIRS_SHOWN]
     return sorted({path for pair in pairs for path in pair["paths"]})
 

@@ -205,7 +205,7 @@ def _shown(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _flagged(rows: Sequence[Row], rank: NDArray[Any], mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """The masked pictures' paths, lowest rank first."""
+    """Return the masked pictures' paths, lowest rank first."""
     worst = sorted(np.flatnonzero(mask).tolist(), key=lambda i: (rank[i], i))
     return _capped([rows[i].path for i in worst])
 

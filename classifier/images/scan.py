@@ -114,7 +114,7 @@ def _results(
 
 
 def cores() -> int:
-    """The cores that this process may use; where the system does not say, those there are."""
+    """Count the cores that this process may use; where the system does not say, all."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -137,7 +137,7 @@ def _end_with_parent() -> None:
 
 @cache
 def _opened(archive: Path, into: Path) -> tuple[zipfile.ZipFile, NDArray[np.uint8]]:
-    """The archive and the array, opened once in each worker, which lives for one scan.
+    """Open the archive and the array, once in each worker, which lives for one scan.
 
     To open an archive takes as long as its list of members: for 25,000 of them a quarter of a
     second, too long for every lot.

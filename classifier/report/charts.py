@@ -117,7 +117,7 @@ def histogram(name: str, rows: Rows, x_label: str) -> Chart:
 
 
 def confusion(name: str, number: int, rows: Rows) -> Chart:
-    """The shares of each actual class, for more classes than a table has room for."""
+    """Draw the shares of each actual class, for more classes than a table has room for."""
     worst = sorted(
         (row for row in rows if row["actual"] != row["predicted"] and row["images"]),
         key=lambda row: -row["images"],

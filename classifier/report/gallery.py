@@ -199,14 +199,14 @@ def drawable(text: str) -> str:
 
 
 def families(text: str) -> list[str]:
-    """The font families that a text is drawn with: for each letter the first that has it."""
+    """Choose the font families of a text: for each letter the first that has it."""
     found = {_family_of(character) for character in text} - {None, FAMILY}
     return [FAMILY, *sorted(map(str, found))]
 
 
 @lru_cache(maxsize=65536)
 def _family_of(character: str) -> str | None:
-    """The font family that has a letter: `FAMILY`, else the first one that is installed."""
+    """Choose a font family that has a letter: `FAMILY`, else the first that is installed."""
     if ord(character) in _letters(findfont(FontProperties(family=FAMILY))):
         return FAMILY
     for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)):
@@ -230,7 +230,7 @@ def _elided(text: str, kept: int) -> str:
 
 @lru_cache(maxsize=65536)
 def text_width(text: str, size: float, weight: str = "normal") -> float:
-    """The width of a line, points."""
+    """Measure the width of a line, points."""
     fonts = [FontProperties(family=family, weight=weight) for family in families(text)]
     font = get_font([findfont(font) for font in fonts])
     font.set_size(size, DPI)  # letters are as wide as the pixels they are drawn with make them

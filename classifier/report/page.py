@@ -141,12 +141,12 @@ def gather(
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file that another stage wrote."""
+    """Read a JSON file that another stage wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_curve(path: Path) -> list[dict[str, float]]:
-    """The rows of a learning curve."""
+    """Read the rows of a learning curve."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t")
         return [{column: float(value) for column, value in row.items()} for row in rows]
@@ -247,7 +247,7 @@ def best_sentence(tests: dict[str, dict[str, Any]]) -> str:
 
 
 def accuracy_scale(tests: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The axis under the intervals of accuracy: its ends and ticks, percent."""
+    """Choose the axis under the intervals of accuracy: its ends and ticks, percent."""
     lowest = min(test["accuracy"]["low"] for test in tests.values())
     low = max(0, int(10 * lowest) * 10)
     step = 10 if low >= 50 else 20
@@ -265,7 +265,7 @@ class Row:
 
 
 def figure_rows(details: dict[str, Any]) -> list[tuple[str, list[Row]]]:
-    """The rows of the table, under their headings."""
+    """Collect the rows of the table, under their headings."""
     models = list(details["models"].values())
     tests = [model["test"] for model in models]
 
@@ -361,7 +361,7 @@ def _beyond_chance(ece: dict[str, Any]) -> str:
 
 
 def parts(quality: dict[str, Any]) -> list[str]:
-    """The splits that the data-quality report counts pictures of, in order."""
+    """Return the splits that the data-quality report counts pictures of, in order."""
     classes = quality.get("classes", {})
     shown = [key for counts in classes.values() for key in counts if key != "images"]
     return list(dict.fromkeys(shown))
@@ -402,7 +402,7 @@ def _encode(image: Image.Image, width: int, quality: int) -> bytes:
 
 
 def plain(value: Any) -> str:
-    """A parameter as params.yaml has it: 0.00001, not 1e-05; true and null."""
+    """Format a parameter as params.yaml has it: 0.00001, not 1e-05; true and null."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value)

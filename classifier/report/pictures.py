@@ -357,6 +357,6 @@ def _path_of(test: Split, i: int) -> list[Line]:
 
 
 def _path_lines(path: str) -> list[Line]:
-    """The folder and the name, a line each."""
+    """Return the folder and the name, a line each."""
     folder, slash, name = path.rpartition("/")
     return [Line(folder + slash, MUTED), Line(name, MUTED)] if folder else [Line(name, MUTED)]

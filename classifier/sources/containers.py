@@ -107,7 +107,7 @@ def kind_of(source: str, file: IO[bytes]) -> str:
 
 
 def zip_entries(file: IO[bytes], stack: ExitStack) -> Iterator[Entry]:
-    """The members of a zip archive; `stack` closes it."""
+    """Yield the members of a zip archive; `stack` closes it."""
     archive = stack.enter_context(zipfile.ZipFile(file))
     infos = archive.infolist()
     _unwrap(infos)
@@ -160,7 +160,7 @@ def _unwrap(infos: list[zipfile.ZipInfo]) -> None:
 
 
 def _zip_names(source: str, infos: list[zipfile.ZipInfo]) -> list[str]:
-    """The names of members: by the flag or field for UTF-8, as UTF-8, or else by a code page."""
+    """Decode members' names: by the flag or field for UTF-8, as UTF-8, or by a code page."""
     known = [_unicode_path(info) for info in infos]
     unknown = {
         raw
@@ -182,7 +182,7 @@ def _zip_names(source: str, infos: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def _unicode_path(info: zipfile.ZipInfo) -> str | None:
-    """A name that the archive says is UTF-8, by a flag or by a field of Info-ZIP's."""
+    """Read a name that the archive says is UTF-8, by a flag or by a field of Info-ZIP's."""
     if info.flag_bits & 0x800:
         return info.orig_filename
     extra = info.extra

@@ -381,7 +381,7 @@ def _receive(response: requests.Response, file: RemoteFile, part: Path, have: in
 
 
 def _text(file: RemoteFile, path: Path) -> str:
-    """What a server says in place of a file, which is no text; "" for an archive or weights.
+    """Return what a server says in place of a file, which is no text; "" for an archive or weights.
 
     A file that is JSON by its name may begin as JSON does.
     """
@@ -478,7 +478,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """The system's own words from the bottom of a chain of network errors, else the error's."""
+    """Find the system's own words at the bottom of a chain of network errors, else the error's."""
     words = " ".join(str(error).split())
     cause: BaseException | None = error
     while cause is not None:

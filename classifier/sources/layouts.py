@@ -174,7 +174,7 @@ def _by_table_or_names(top: Folder, read: Callable[[str], bytes]) -> Source | Fo
 
 
 def _whole_folders(folder: Folder) -> Iterable[str]:
-    """The folders that a data set's tables may lie in: the top, and each that holds it whole."""
+    """Yield the folders that tables may lie in: the top, and each that holds the set whole."""
     while True:
         yield folder.root
         if len(folder.folders) != 1:
@@ -284,7 +284,7 @@ def _parts_of_classes(folder: Folder) -> Found | None:
 
 
 def _part_folders(folder: Folder) -> dict[str, str]:
-    """The folders named as parts of one whole, in the order of PARTS, and their parts."""
+    """Find the folders named as parts of one whole, in the order of PARTS, and their parts."""
     groups = [group for group in _named_as_parts(folder) if len(set(group.values())) > 1]
     return groups[0] if len(groups) == 1 else {}
 
@@ -498,7 +498,7 @@ def _strays(
 
 
 def _lost_classes(found: Found, paths: Sequence[str], lost: Mapping[str, str]) -> list[str]:
-    """A line for what stands beside the class folders and gives no picture."""
+    """Name in a line what stands beside the class folders and gives no picture."""
     taken = {picture.path for picture in found.pictures}
     told = {*found.aside, *(f"{note.partition('/ ')[0]}/" for note in found.notes)}
     notes = []

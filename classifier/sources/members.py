@@ -105,7 +105,7 @@ class Members:
         self._check_total(sum(entry.size for entry in self._entries.values()))
 
     def read(self, path: str) -> bytes:
-        """The content of one of `paths`.
+        """Read one of `paths`.
 
         Raises:
             Unreadable: it is damaged, cut short, too large, or itself an archive.
@@ -295,7 +295,7 @@ def _enterable(name: str) -> bool:
 
 
 def safe_path(name: str) -> str:
-    """A member's name as a relative POSIX path in NFC, empty for the source's top.
+    """Turn a member's name into a relative POSIX path in NFC, empty for the source's top.
 
     Backslashes count as slashes, as archives made on Windows mean them.
 
@@ -321,7 +321,7 @@ _UNPRINTED = frozenset({"Cc", "Zl", "Zp"})
 
 
 def printable(name: str) -> str:
-    """A name with everything that cannot be printed escaped, cut to a readable length."""
+    """Escape everything in a name that cannot be printed, and cut it to a readable length."""
     raw = "".join(one if one.isprintable() else _escaped(one) for one in name)
     return raw if len(raw) <= 200 else f"{raw[:150]}…{raw[-40:]}"
 
@@ -338,7 +338,7 @@ def _housekeeping(path: str) -> bool:
 
 
 def _hidden(path: str) -> str:
-    """The part of the path up to the first hidden folder or file, or nothing."""
+    """Return the part of the path up to the first hidden folder or file, or nothing."""
     parts = path.split("/")
     for count, part in enumerate(parts, start=1):
         if part.startswith("."):
@@ -347,7 +347,7 @@ def _hidden(path: str) -> str:
 
 
 def _wrapping(paths: Iterable[str]) -> str:
-    """The folder that holds all paths, with its slash, or nothing."""
+    """Return the folder that holds all paths, with its slash, or nothing."""
     tops = {"".join(path.partition("/")[:2]) for path in paths}
     top = tops.pop() if len(tops) == 1 else ""
     return top if top.endswith("/") else ""

@@ -32,13 +32,13 @@ PICTURES = frozenset(
 
 
 def words(name: str) -> list[str]:
-    """The words of a name in lower case: of segTrain_01, seg and train."""
+    """Split a name into its words in lower case: of segTrain_01, seg and train."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return [word for word in re.split(r"[\W\d_]+", spaced.casefold()) if word]
 
 
 def part_of(name: str) -> tuple[str, tuple[str, ...]]:
-    """The part that a folder's or table's name states, and what else it says.
+    """Tell the part that a folder's or table's name states, and what else it says.
 
     Returns:
         train, validation, test, or nothing where none or several are named; and the words that
@@ -72,7 +72,7 @@ def joined(names: list[str], word: str = "and") -> str:
 
 
 def some(names: list[str], at_most: int = 5) -> str:
-    """Some of many names, as a sentence lists them."""
+    """List some of many names, as a sentence does."""
     if len(names) <= at_most:
         return joined(names)
     return f"{', '.join(names[:at_most])} and {len(names) - at_most:,} more"

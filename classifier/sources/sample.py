@@ -80,7 +80,7 @@ class Pen:
             self.draw.line([*corners, corners[0], corners[1]], self.ink, self.width, joint="curve")
 
     def ellipse(self, centre: Point, radii: Point, fill: Colour, tilt: float = 0.0) -> None:
-        """An ellipse; `tilt` turns it, in radians, clockwise."""
+        """Draw an ellipse; `tilt` turns it, in radians, clockwise."""
         self.shape(arc(centre, radii, 0, 2 * math.pi, tilt=tilt)[:-1], fill)
 
     def stroke(
@@ -89,13 +89,13 @@ class Pen:
         colour: Colour,
         width: float,
     ) -> None:
-        """A line; `width` in the animal's units."""
+        """Draw a line; `width` in the animal's units."""
         scale = math.sqrt(abs(float(np.linalg.det(self.matrix))))
         pixels = max(1, round(width * scale))
         self.draw.line(self.pixels(points), colour, pixels, joint="curve")
 
     def turned(self, angle: float, pivot: Point) -> "Pen":
-        """The pen that draws everything turned by `angle` radians about `pivot`."""
+        """Copy the pen, turned by `angle` radians about `pivot`, and all it draws with it."""
         turn = rotation(angle)
         moved = self.matrix @ (pivot - turn @ pivot)
         return replace(self, matrix=self.matrix @ turn, origin=self.origin + moved)
@@ -153,7 +153,7 @@ def picture(label: str, size: int, rng: np.random.Generator) -> Image.Image:
 
 
 def pose(draw: ImageDraw.ImageDraw, large: int, rng: np.random.Generator) -> Pen:
-    """A pen somewhere on the canvas: turned, mirrored, squeezed and scaled at random."""
+    """Put a pen on the canvas: turned, mirrored, squeezed and scaled at random."""
     turn = rotation(math.radians(rng.uniform(-45, 45)))
     mirror = np.diag([rng.choice([-1.0, 1.0]), 1.0])
     squeeze = np.diag([rng.uniform(0.85, 1.15), 1.0])
@@ -261,7 +261,7 @@ CLASSES = tuple(ANIMALS)
 
 
 def eye(pen: Pen, centre: Point, radius: float, looks: Looks, pupil: float) -> None:
-    """An eye; `pupil` is the pupil's width as a part of the eye's."""
+    """Draw an eye; `pupil` is the pupil's width as a part of the eye's."""
     dark = (28, 26, 34)
     if looks.asleep:
         pen.stroke(arc(centre, (radius, radius * 0.6), 0.2, math.pi - 0.2), dark, 0.045)
@@ -304,7 +304,7 @@ def props(pen: Pen, rng: np.random.Generator) -> None:
 
 
 def background(large: int, rng: np.random.Generator) -> Image.Image:
-    """A large × large ground: plain light falling off, stripes, checks or clouds of two colours."""
+    """Draw a large × large ground: light falling off, stripes, checks or clouds of two colours."""
     first, second = (np.array(jitter(pick(SCENERY, rng), rng), np.float64) for _ in range(2))
     angle = rng.uniform(0, 2 * math.pi)
     # Drawn small and enlarged: grounds are soft, and this is most of the picture's time otherwise.
@@ -356,7 +356,7 @@ def scatter(
 
 
 def lighting(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The picture under a coloured light from one side, with a camera's grain."""
+    """Put the picture under a coloured light from one side, with a camera's grain."""
     pixels = np.asarray(image, np.float64)
     steps = np.linspace(-1, 1, image.width)
     angle = rng.uniform(0, 2 * math.pi)
@@ -393,6 +393,6 @@ def jitter(colour: Colour, rng: np.random.Generator) -> Colour:
 
 
 def mix(one: Colour, other: Colour, share: float) -> Colour:
-    """The colour `share` (0–1) of the way from `one` to `other`."""
+    """Mix two colours: `share` (0–1) of the way from `one` to `other`."""
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return red, green, blue

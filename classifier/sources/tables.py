@@ -180,7 +180,7 @@ class _Pictures:
         return {PurePosixPath(path.casefold()).parent.name for path in self._paths}
 
     def near(self, given: str, folder: str) -> list[str]:
-        """The paths that a name may mean: given whole, without an ending, or without folders.
+        """Find the paths that a name may mean: given whole, without an ending, or without folders.
 
         The name of a folder of pictures is a class, in a table that numbers or counts these.
         """
@@ -199,7 +199,7 @@ class _Pictures:
         ]
 
     def find(self, given: str, folder: str, part: str) -> str:
-        """The one path that a name means.
+        """Find the one path that a name means.
 
         Raises:
             Unreadable: it means none, or several, none of which lies in a folder of that part.

@@ -16,7 +16,7 @@ NAMES = ("imagenet", "none")  # what these keys may be besides a path
 
 
 def find_own(weights: str) -> Path | None:
-    """The file at a path, relative to the working directory or else to the user's checkout.
+    """Find the file at a path, relative to the working directory or else the user's checkout.
 
     An experiment's temporary copy holds what is tracked, as it was when it was queued; whatever
     else the user has lies in the checkout alone.
@@ -26,7 +26,7 @@ def find_own(weights: str) -> Path | None:
 
 
 def own_facts(weights: str, path: Path) -> dict[str, Any]:
-    """What is recorded of a user's file: the path as given, name, bytes and SHA-256."""
+    """Return what is recorded of a user's file: the path as given, name, bytes and SHA-256."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {

@@ -196,7 +196,7 @@ def _ratios(count: int, least: float, rng: np.random.Generator) -> NDArray[np.fl
 def _of_boxes(
     matrices: NDArray[np.float64], crops: NDArray[np.int64], size: int
 ) -> NDArray[np.float64]:
-    """Transformations whose output is a box of the given ones' output, made as large as all."""
+    """Compose transformations with boxes of their output, each made as large as all."""
     scale = crops[:, 2:] / size
     linear, offset = matrices[:, :, :2], matrices[:, :, 2]
     # A pixel's position is its centre.
@@ -207,7 +207,7 @@ def _of_boxes(
 def _levels(
     image: NDArray[np.uint8], brightness: float, contrast: float, shift: float
 ) -> NDArray[np.uint8]:
-    """What becomes of each of the 256 levels of a picture."""
+    """Compute what becomes of each of the 256 levels of a picture."""
     levels = np.arange(256) * brightness * contrast + shift
     if contrast != 1:
         levels += image.mean() * brightness * (1 - contrast)

@@ -37,7 +37,7 @@ def checkpoint_path(
 
 
 def _code(room: str) -> list[Path]:
-    """The code that can change a result: a training never goes on under changed code."""
+    """List the code that can change a result: a training never goes on under changed code."""
     package = Path(__file__).parents[1]
     rooms = [path for name in ("training", room) for path in sorted((package / name).glob("*.py"))]
     return [package / "__init__.py", package / "base/files.py", package / "base/splits.py", *rooms]

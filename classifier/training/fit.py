@@ -68,7 +68,7 @@ class History:
         return len(self.rows) >= recipe.epochs or impatient
 
     def followed_by(self, later: "History") -> "History":
-        """This training and one that went on from its best epoch, as one."""
+        """Join this training and one that went on from its best epoch."""
         before = len(self.rows)
         rows = [*self.rows, *(row | {"epoch": before + row["epoch"]} for row in later.rows)]
         # What is not a number is not lower.
@@ -236,7 +236,7 @@ class _Keeper(keras.callbacks.Callback):
             )
 
     def _rate(self) -> float:
-        """The learning rate of the last step."""
+        """Return the learning rate of the last step."""
         if isinstance(self.rates, float):
             return self.rates
         return float(self.rates(self.model.optimizer.iterations - 1))

@@ -10,7 +10,7 @@ from classifier.training.precision import cpu_flags
 
 
 def _product_channels(flags: set[str]) -> range:
-    """The numbers of input channels with which matrix products were measured to be faster.
+    """Return the numbers of input channels with which matrix products were measured to be faster.
 
     With 32 and 64 they are, with 3, 128 and 256 they are not; on a CPU with AVX-512 with none.
     """
@@ -48,7 +48,7 @@ def fused(model: keras.Model) -> keras.Model:
 
 
 def _pairs(graph: keras.Model) -> dict[layers.MaxPooling2D, layers.Conv2D]:
-    """The convolution before each pooling, where both are called once and nothing else needs it."""
+    """Find each pooling's convolution, where both are called once and nothing else needs it."""
     # Keras has no public name for the edges of a graph.
     nodes = [node for depth in graph._nodes_by_depth.values() for node in depth]
     calls = Counter(node.operation for node in nodes)
@@ -206,12 +206,12 @@ def _gradient_of_relu(y: Any) -> Any:
 
 
 def _upstream(args: tuple[Any, ...], upstream: Any) -> Any:
-    """The gradient, which Keras hands over by position or by name, as its backend does."""
+    """Return the gradient, which Keras hands over by position or by name, as its backend does."""
     return args[0] if upstream is None else upstream
 
 
 def _convolve(x: Any, kernel: Any) -> Any:
-    """Valid 3×3 convolution with stride 1.
+    """Convolve by 3×3 with stride 1 and no padding.
 
     Args:
         x: float32 [n, h, w, cin].
@@ -233,7 +233,7 @@ def _convolve(x: Any, kernel: Any) -> Any:
 
 
 def _kernel_gradient(x: Any, g: Any) -> Any:
-    """The gradient of a valid 3×3 convolution with respect to its kernel.
+    """Compute the gradient of a valid 3×3 convolution with respect to its kernel.
 
     With the three column shifts of x side by side, every row shift is a contiguous slice, and the
     sum over positions a matrix product for each of the three rows.

@@ -76,7 +76,7 @@ def _for_gpu(capability: tuple[int, int]) -> Precision:
 
 
 def _gpu_capability() -> tuple[int, int] | None:
-    """The compute capability of the first GPU that Keras's backend would use."""
+    """Return the compute capability of the first GPU that Keras's backend would use."""
     # Keras has no name for this: each backend is asked in its own words.
     match keras.backend.backend():
         case "tensorflow":
@@ -101,7 +101,7 @@ def _gpu_capability() -> tuple[int, int] | None:
 
 
 def cpu_flags() -> set[str]:
-    """What the CPU can do, in Linux's words; empty on other systems."""
+    """Return what the CPU can do, in Linux's words; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -110,7 +110,7 @@ def cpu_flags() -> set[str]:
 
 
 def environment() -> str:
-    """What computes here, in words that differ where its results may differ in the last bits.
+    """Say what computes here, in words that differ where results may in the last bits.
 
     What is kept from one run to the next is used again only under the same words.
     """
@@ -120,5 +120,5 @@ def environment() -> str:
 
 
 def _isa_limit() -> str:
-    """What oneDNN may use of the CPU."""
+    """Return what oneDNN may use of the CPU."""
     return (os.environ.get("ONEDNN_MAX_CPU_ISA") or "ALL").upper()

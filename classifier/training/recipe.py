@@ -72,7 +72,7 @@ class Recipe:
         return ", ".join(filter(None, parts))
 
     def rates(self, steps: int) -> float | schedules.LearningRateSchedule:
-        """The learning rate, or what gives it by the step, for so many steps in an epoch."""
+        """Return the learning rate, or what gives it by the step, for so many steps in an epoch."""
         rate, total = self.learning_rate, self.epochs * steps
         last = [total // 2 - 1, total * 3 // 4 - 1]  # steps of the first two rates
         found = {
@@ -105,7 +105,7 @@ class WarmUp(schedules.LearningRateSchedule):
         self.steps = steps
 
     def __call__(self, step: Any) -> Any:
-        """The learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0."""
         rate = self.rate(step) if callable(self.rate) else self.rate
         return rate * keras.ops.minimum((keras.ops.cast(step, "float32") + 1) / self.steps, 1)
 

@@ -41,7 +41,7 @@ def save_model(path: Path, model: keras.Model, metadata: dict[str, Any]) -> None
 
 
 def _numbered(config: bytes) -> bytes:
-    """Number the objects that a configuration shares: Keras writes their memory addresses."""
+    """Give numbers to the objects that a configuration shares: Keras writes their addresses."""
     numbers: dict[int, int] = {}
 
     def number(node: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def load_model(path: Path) -> tuple[keras.Model, dict[str, Any]]:
 
 
 def in_float32(model: keras.Model, build: Callable[[], keras.Model]) -> keras.Model:
-    """The same network and weights in float32, whatever precision it was trained in."""
+    """Copy a network and its weights into float32, whatever precision it was trained in."""
     with dtype_policy("float32"):
         plain = build()
     plain.set_weights(model.get_weights())

@@ -80,7 +80,7 @@ def frozen_features(
 
 
 def structure(model: keras.Model) -> str:
-    """A model's layers and how they are joined, in words that are the same when it is saved.
+    """Write down a model's layers and how they are joined, the same when it is saved.
 
     Keras numbers names by what else a process has built, so that they are told by their order here.
     """

@@ -192,7 +192,7 @@ class _Run:
     def _inputs(
         self, frozen: keras.Sequential, augmentation: Augmentation | None, views: int | None
     ) -> tuple[list[NDArray], Prepare | None]:
-        """The arrays that batches are drawn from, and what is done to a batch of them."""
+        """Return the arrays that batches are drawn from, and what is done to a batch of them."""
         if not augmentation:
             return [frozen_features(frozen, self.train)], None
         if not views:

@@ -51,7 +51,7 @@ FEWEST_PICTURES = 500
 
 
 def accelerated(model: Model, pictures: int) -> Model:
-    """The same network, its larger 3×3 convolutions done this way where that saves time.
+    """Copy a network, its larger 3×3 convolutions done this way where that saves time.
 
     It does in float32 on CPUs without AVX-512, where arithmetic is what one waits for: VGG16's
     deeper layers take half to two thirds of the time; with AVX-512 they take longer.
@@ -119,7 +119,7 @@ def _compiled() -> Any:
 
 
 def convolve(x: Any, kernel: Any) -> Any:
-    """The 3×3 convolution with padding "same".
+    """Convolve by 3×3 with padding "same".
 
     Args:
         x: float32 [n, h, w, cin]; n may be unknown.
