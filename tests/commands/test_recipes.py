@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import keras
@@ -12,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 from statsmodels.stats.proportion import proportion_confint
 
+from classifier.__main__ import main
 from classifier.base.errors import UserError
 from classifier.base.params import leaves
 from classifier.commands.recipe import command, load_recipe, names
@@ -26,7 +26,15 @@ from classifier.commands.recipes import (
     replaced,
     unfit,
 )
-from tests.projects import ROOT, TINY, clean_process, new_project, new_repository, pipeline
+from tests.projects import (
+    ROOT,
+    TINY,
+    Project,
+    clean_process,
+    new_project,
+    new_repository,
+    pipeline,
+)
 
 SMALL = """\
 title: A small one
@@ -191,35 +199,54 @@ def test_what_counts_is_the_recipe_on_committed_code(place, monkeypatch):
     assert reasons[3] == "it ran with an edit of code.py that is in no commit"
 
 
+def take_from_cache(project: Project, revision: str, folder: Path) -> None:
+    """Copy an experiment's model and test split, which lie under the hashes of its dvc.lock."""
+    lock = YAML(typ="safe").load(project.run("git", "show", f"{revision}:dvc.lock"))
+    outs = [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
+    hashes = {out["path"]: out["md5"] for out in outs}
+    folder.mkdir()
+    for path in ("models/baseline.keras", "splits/test.csv", "splits/test.npy"):
+        md5 = hashes[f"data/{path}"]
+        cached = project.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
+        shutil.copy(cached, folder / Path(path).name)
+
+
 @pytest.mark.slow
-def test_a_recipe_trains_one_model_and_its_figures_are_recorded(tmp_path):
+def test_a_recipe_trains_one_model_and_its_figures_are_recorded(tmp_path, monkeypatch, capsys):
     # 13 and 10 pictures: no accuracy of one is that of the other, but none or all right.
     sizes = {"split": {"method": "random", "random": {"validation": 10, "test": 13}}}
     project = new_project(tmp_path, TINY | sizes)
-    classifier = (sys.executable, "-m", "classifier")
     for folder in ("recipes", "docs"):
         (project.root / folder).mkdir()
     (project.root / "recipes/small.yaml").write_text(SMALL, encoding="utf-8")
     (project.root / "docs/results.md").write_text(f"Before\n{BEGIN}old\n{END}After\n")
     project.commit()
 
+    # The commands run in this process, which has TensorFlow already; the training has its own.
+    clean_process(monkeypatch, tmp_path / "home")
+    monkeypatch.chdir(project.root)
+
+    def classifier(*arguments: str) -> str:
+        main(arguments)
+        return capsys.readouterr().out
+
     project.change({"seed": 2})
-    said = project.run(*classifier, "recipe", "small", fails=True)
-    assert "error: params.yaml differs from the last commit" in said
+    with pytest.raises(UserError, match=r"^params.yaml differs from the last commit"):
+        classifier("recipe", "small")
     project.run("git", "checkout", "params.yaml")
-    said = project.run(*classifier, "recipe", "small", "--print", "--seeds", "2")
+    said = classifier("recipe", "small", "--print", "--seeds", "2")
     assert said.count("dvc exp run --queue -n small-") == 2
     assert not project.run("git", "for-each-ref", "refs/exps")
-    said = project.run(*classifier, "recipe", "small")
+    said = classifier("recipe", "small")
     assert "train_baseline      done" in said
     assert "train_augmented" not in said
     assert not project.run("git", "status", "--porcelain")
 
-    said = project.run(*classifier, "recipes")
+    said = classifier("recipes")
     assert "small: not recorded yet" in said
     assert not project.run("git", "status", "--porcelain")
-    assert "small: recorded" in project.run(*classifier, "recipes", "--record")
-    assert "small" not in project.run(*classifier, "recipes", "--record").splitlines()[0]
+    assert "small: recorded" in classifier("recipes", "--record")
+    assert "small" not in classifier("recipes", "--record").splitlines()[0]
     table = csv.DictReader(project.read("recipes/results.csv").splitlines())
     found = {(row["split"], row["epoch"]): row for row in table}
     assert len(found) == 4
@@ -227,12 +254,9 @@ def test_a_recipe_trains_one_model_and_its_figures_are_recorded(tmp_path):
         project.run("git", "rev-parse", "HEAD")[:10]
     }
 
-    made = tmp_path / "made"
-    made.mkdir()
-    for path in ("models/baseline.keras", "splits/test.csv", "splits/test.npy"):
-        out = str(made / Path(path).name)
-        project.dvc("get", ".", f"data/{path}", "--rev", "small", "--out", out)
     revision = project.run("git", "for-each-ref", "--format=%(objectname)", "refs/exps").strip()
+    made = tmp_path / "made"
+    take_from_cache(project, revision, made)
     text = project.run("git", "show", f"{revision}:plots/curves/baseline.tsv")
     first, second = csv.DictReader(text.splitlines(), delimiter="\t")
     metrics = json.loads(project.run("git", "show", f"{revision}:metrics/baseline.json"))
