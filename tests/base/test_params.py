@@ -366,17 +366,28 @@ def soon(tmp_path_factory) -> float:
     return max(1.0, 8 * min(run(tmp_path_factory.getbasetemp(), *least)[1] for _ in range(3)))
 
 
-@pytest.mark.parametrize("module", ["classifier", *(f"stages.{stage}" for stage in STAGES)])
-def test_a_wrong_parameter_ends_in_one_line_and_soon(tmp_path, module, soon):
+FAULTS = (
+    ({"train.epochs": "many"}, "train.epochs is 'many', allowed: a valid integer"),
+    ({"train.epoch": 3}, "train.epoch: unknown key; did you mean epochs?"),
+    ({"evaluate.threshold": 7}, "evaluate.threshold is 7, allowed: a number between 0 and 1"),
+)
+
+
+# `check` is given each fault; the stages, which check in the same function, take them in turn.
+@pytest.mark.parametrize(
+    ("module", "faults"),
+    [
+        ("classifier", FAULTS),
+        *((f"stages.{stage}", FAULTS[i % 3 : i % 3 + 1]) for i, stage in enumerate(STAGES)),
+    ],
+    ids=("check", *STAGES),
+)
+def test_a_wrong_parameter_ends_in_one_line_and_soon(tmp_path, module, faults, soon):
     variables = recording(tmp_path / "records")
     variables["PYTHONPATH"] += f"{os.pathsep}{ROOT}"
     here = tmp_path / "here"
     here.mkdir()
-    for changes, words in (
-        ({"train.epochs": "many"}, "train.epochs is 'many', allowed: a valid integer"),
-        ({"train.epoch": 3}, "train.epoch: unknown key; did you mean epochs?"),
-        ({"evaluate.threshold": 7}, "evaluate.threshold is 7, allowed: a number between 0 and 1"),
-    ):
+    for changes, words in faults:
         written(here, changes)
         arguments = ["check"] if module == "classifier" else []
         done, seconds = run(here, "-m", module, *arguments, variables=variables)

@@ -1,29 +1,45 @@
 """`classifier check` on real repositories: what experiments in copies would miss."""
 
+import contextlib
 import shutil
-import sys
+from collections.abc import Callable
 
 import pytest
 
-from tests.projects import CATALOGUE, DRAWN, ROOT, Project, ran
+from classifier.__main__ import main
+from classifier.base.errors import UserError
+from tests.projects import CATALOGUE, DRAWN, ROOT, Project, clean_process, ran
 
-CHECK = (sys.executable, "-m", "classifier", "check")
 GOOD = "params.yaml is good\n"
+
+
+@pytest.fixture
+def check(project, tmp_path, monkeypatch, capfd) -> Callable[..., str]:
+    """`classifier check` in this process: all that it says of a project."""
+    clean_process(monkeypatch, tmp_path / "home")
+
+    def check(one: Project = project) -> str:
+        with contextlib.chdir(one.root):
+            main(["check"])
+        found = capfd.readouterr()
+        return found.err + found.out
+
+    return check
 
 
 def set_source(project: Project, source: str) -> None:
     project.change({"data": {"source": source}})
 
 
-def test_an_untracked_catalogue_file_is_to_be_added_to_git(project):
-    assert project.run(*CHECK) == GOOD
+def test_an_untracked_catalogue_file_is_to_be_added_to_git(project, check):
+    assert check() == GOOD
     (project.root / "mine.yaml").write_text(DRAWN, encoding="utf-8")
     set_source(project, "mine.yaml")
-    told = project.run(*CHECK)
+    told = check()
     assert "note: mine.yaml is tracked by neither Git nor DVC" in told
     assert "type git add mine.yaml\n" in told
     project.run("git", "add", "mine.yaml")
-    assert project.run(*CHECK) == GOOD
+    assert check() == GOOD
 
 
 @pytest.mark.slow
@@ -37,43 +53,43 @@ def test_an_experiment_in_a_copy_sees_what_was_added(project):
 
 
 @pytest.mark.parametrize("kind", ["folder", "archive"])
-def test_untracked_pictures_are_to_be_added_to_dvc(project, kind):
+def test_untracked_pictures_are_to_be_added_to_dvc(project, check, kind):
     source = "pictures" if kind == "folder" else "pictures.zip"
     inside = project.root / source / "cats" if kind == "folder" else project.root
     inside.mkdir(parents=True, exist_ok=True)
     (inside / ("1.jpg" if kind == "folder" else source)).write_bytes(b"a cat")
     set_source(project, source)
-    assert f"type dvc add {source}\n" in project.run(*CHECK)
+    assert f"type dvc add {source}\n" in check()
     project.dvc("add", "--quiet", source)
-    assert project.run(*CHECK) == GOOD
+    assert check() == GOOD
     if kind == "folder":
         set_source(project, "pictures/cats")
-        assert project.run(*CHECK) == GOOD
+        assert check() == GOOD
 
 
-def test_pictures_outside_of_the_repository_need_not_be_tracked(project, tmp_path):
+def test_pictures_outside_of_the_repository_need_not_be_tracked(project, check, tmp_path):
     (tmp_path / "pictures").mkdir()
     set_source(project, str(tmp_path / "pictures"))
-    assert project.run(*CHECK) == GOOD
+    assert check() == GOOD
 
 
-def test_a_shallow_clone_is_to_be_deepened(project, tmp_path):
+def test_a_shallow_clone_is_to_be_deepened(project, check, tmp_path):
     (project.root / "new").write_text("a second commit", encoding="utf-8")
     project.commit()
     shallow = Project(tmp_path / "shallow", project.environment)
     url = f"file://{project.root}"
     project.run("git", "clone", "--quiet", "--depth", "1", url, str(shallow.root))
-    assert "type git fetch --unshallow\n" in shallow.run(*CHECK)
+    assert "type git fetch --unshallow\n" in check(shallow)
     shallow.run("git", "fetch", "--quiet", "--unshallow")
-    assert shallow.run(*CHECK) == GOOD
+    assert check(shallow) == GOOD
 
 
-def test_a_project_without_git_is_told_what_to_do(project):
+def test_a_project_without_git_is_told_what_to_do(project, check):
     shutil.rmtree(project.root / ".git")
-    told = project.run(*CHECK, fails=True)
-    assert told.startswith("error: DVC needs a git repository, and this is none: ")
-    project.run("bash", "-c", told.strip().split("or type ")[1])
-    assert project.run(*CHECK) == GOOD
+    with pytest.raises(UserError, match=r"^DVC needs a git repository, and this is none: ") as told:
+        check()
+    project.run("bash", "-c", str(told.value).split("or type ")[1])
+    assert check() == GOOD
     assert ran(project.dvc("repro", "download")) == ["download"]
 
 
