@@ -108,10 +108,10 @@ stages:
 """
 
 
-@pytest.fixture
-def small(tmp_path) -> Project:
-    """A committed repository of two stages that have run, as CI sees it: without the data."""
-    origin = new_repository(tmp_path / "origin")
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory) -> Project:
+    """A committed repository of two stages that have run."""
+    origin = new_repository(tmp_path_factory.mktemp("origin"))
     (origin.root / "dvc.yaml").write_text(SMALL)
     (origin.root / "params.yaml").write_text("size: 1\n")
     (origin.root / "pictures").write_text("pictures")
@@ -120,6 +120,12 @@ def small(tmp_path) -> Project:
     origin.dvc("init", "--quiet")
     origin.dvc("repro")
     origin.commit()
+    return origin
+
+
+@pytest.fixture
+def small(origin, tmp_path) -> Project:
+    """That repository as CI sees it: without the data."""
     return origin.clone(tmp_path / "clone")
 
 
