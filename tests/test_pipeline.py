@@ -62,10 +62,13 @@ def bytes_of(project: Project, stages: tuple[str, ...] = STAGES) -> dict[str, st
 # One repository that everything has run in, watched by tests/recorder.
 
 
+# Small pictures and a small network, so that a stage is little more than TensorFlow's start; but so
+# many epochs that it can be killed between two of them. Keras sleeps for 0.2 seconds in each.
 LONGER: dict[str, Any] = {
     **TINY,
-    "train": {**TINY["train"], "epochs": 12},  # so many that it can be killed between two of them
-    "finetune": {**TINY["finetune"], "epochs": 6},
+    "data": {**TINY["data"], "image_size": 32},
+    "train": {**TINY["train"], "arch": "cnn3", "epochs": 5},
+    "finetune": {**TINY["finetune"], "epochs": 3},
 }
 
 
