@@ -74,15 +74,15 @@ def test_a_users_pictures_change_the_split_when_they_change(project, source, wri
     assert first[f"{A}/0001.jpg"] == hashlib.sha256(files[f"{A}/0001.jpg"]).hexdigest()
     assert ran(project.dvc("repro", "split")) == []
 
-    added = files | {f"{A}/0021.jpg": drawn[f"{A}/0021.jpg"]}
-    removed = {path: data for path, data in added.items() if path != f"{B}/0003.jpg"}
-    if at.is_dir():  # of an archive DVC sees the bytes alone: one change is like another
-        for state in (added, removed):
-            write(state, at)
-            assert ran(project.dvc("repro", "split")) == ["download", "split"]
-            assert all_listed(project).keys() == state.keys()
+    # One more and one less. Of an archive DVC sees the bytes alone: one change is like another.
+    changed = files | {f"{A}/0021.jpg": drawn[f"{A}/0021.jpg"]}
+    del changed[f"{B}/0003.jpg"]
+    if at.is_dir():
+        write(changed, at)
+        assert ran(project.dvc("repro", "split")) == ["download", "split"]
+        assert all_listed(project).keys() == changed.keys()
 
-    replaced = removed | {f"{A}/0001.jpg": drawn[f"{A}/0022.jpg"], f"{B}/0004.jpg": b"no picture"}
+    replaced = changed | {f"{A}/0001.jpg": drawn[f"{A}/0022.jpg"], f"{B}/0004.jpg": b"no picture"}
     write(replaced, at)
     assert ran(project.dvc("repro", "split")) == ["download", "split"]
     now = all_listed(project)
