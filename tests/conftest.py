@@ -16,7 +16,14 @@ import pytest
 from tests.projects import Project, ended_with_all, new_project
 
 # The files whose tests take longest begin first, so that no worker is left alone with one of them.
-LONGEST = ("test_pipeline.py", "test_experiments.py", "test_own_pictures.py", "test_reruns.py")
+LONGEST = (
+    "test_pipeline.py",
+    "test_finetune.py",
+    "test_experiments.py",
+    "test_own_pictures.py",
+    "test_fit.py",
+    "test_reruns.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
