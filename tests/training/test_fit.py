@@ -5,11 +5,12 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from classifier.base.errors import UserError
 from classifier.base.splits import Split, read_split, write_split
@@ -115,19 +116,42 @@ def assert_same(weights, others) -> None:
 # interruptions
 
 
+class Undisturbed(NamedTuple):
+    """What a training leaves; the tests share one."""
+
+    history: History
+    weights: list[NDArray]
+    checkpoint: bytes
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Undisturbed:
+    path = tmp_path_factory.mktemp("undisturbed") / "checkpoint.npz"
+    history, weights = trained(path)
+    return Undisturbed(history, weights, path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory) -> bytes:
+    """The checkpoint of a training that was interrupted after two epochs."""
+    path = tmp_path_factory.mktemp("unfinished") / "checkpoint.npz"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        interrupted(monkeypatch, lambda: trained(path), epoch=2, batch=0)
+    return path.read_bytes()
+
+
 @pytest.mark.parametrize(("epoch", "batch", "finished"), [(0, 1, 0), (2, 3, 2)])
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
-    monkeypatch, capsys, epoch, batch, finished
+    undisturbed, monkeypatch, capsys, epoch, batch, finished
 ):
-    history, weights = trained("undisturbed.npz")
     interrupted(monkeypatch, lambda: trained("other.npz"), epoch=epoch, batch=batch)
     assert Path("other.npz").exists() == (finished > 0)
     capsys.readouterr()
     resumed_history, resumed_weights = trained("other.npz")
     assert (f"going on after epoch {finished}," in capsys.readouterr().out) == (finished > 0)
-    assert resumed_history == history
-    assert_same(resumed_weights, weights)
-    assert Path("other.npz").read_bytes() == Path("undisturbed.npz").read_bytes()
+    assert resumed_history == undisturbed.history
+    assert_same(resumed_weights, undisturbed.weights)
+    assert Path("other.npz").read_bytes() == undisturbed.checkpoint
 
 
 @pytest.mark.parametrize(
@@ -147,13 +171,12 @@ def test_a_training_with_these_options_goes_on_as_if_undisturbed(monkeypatch, op
     assert Path("other.npz").read_bytes() == Path("undisturbed.npz").read_bytes()
 
 
-def test_a_training_interrupted_twice_ends_the_same(monkeypatch):
-    history, weights = trained("undisturbed.npz")
+def test_a_training_interrupted_twice_ends_the_same(undisturbed, monkeypatch):
     for epoch in (1, 2):
         interrupted(monkeypatch, lambda: trained("other.npz"), epoch=epoch, batch=2)
     resumed_history, resumed_weights = trained("other.npz")
-    assert resumed_history == history
-    assert_same(resumed_weights, weights)
+    assert resumed_history == undisturbed.history
+    assert_same(resumed_weights, undisturbed.weights)
 
 
 def test_averaging_leaves_the_weights_that_are_trained_alone():
@@ -164,12 +187,12 @@ def test_averaging_leaves_the_weights_that_are_trained_alone():
         assert np.abs(averaged["best0"] - plain["variable0"]).max() > 1e-3
 
 
-def test_a_finished_training_is_not_done_again(monkeypatch):
-    history, weights = trained("a.npz")
+def test_a_finished_training_is_not_done_again(undisturbed, monkeypatch):
+    Path("a.npz").write_bytes(undisturbed.checkpoint)
     monkeypatch.setattr(keras.Model, "fit", None)
     again, same_weights = trained("a.npz")
-    assert again == history
-    assert_same(same_weights, weights)
+    assert again == undisturbed.history
+    assert_same(same_weights, undisturbed.weights)
 
 
 def test_a_checkpoint_is_whole_or_absent(monkeypatch, tmp_path):
@@ -193,15 +216,12 @@ def test_a_checkpoint_is_whole_or_absent(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 1000, -100])
-def test_a_damaged_checkpoint_is_left_aside(monkeypatch, capsys, keep):
-    _, expected = trained("whole.npz")
-    interrupted(monkeypatch, lambda: trained("a.npz"), epoch=2, batch=0)
-    content = Path("a.npz").read_bytes()
-    Path("a.npz").write_bytes(content[:keep])
+def test_a_damaged_checkpoint_is_left_aside(undisturbed, unfinished, capsys, keep):
+    Path("a.npz").write_bytes(unfinished[:keep])
     history, weights = trained("a.npz")
     assert "a.npz is damaged: starting anew" in capsys.readouterr().out
     assert len(history.rows) == RECIPE.epochs
-    assert_same(weights, expected)
+    assert_same(weights, undisturbed.weights)
 
 
 OUTPUTS = ("data/models/{}.keras", "plots/curves/{}.tsv", "metrics/{}.json")
