@@ -81,6 +81,12 @@ def small(monkeypatch):
     monkeypatch.setattr(keras.applications, "VGG16", small_vgg16)
 
 
+@pytest.fixture
+def deep(monkeypatch):
+    """As many convolutions as VGG16 has."""
+    monkeypatch.setattr(keras.applications, "VGG16", partial(small_vgg16, (2, 2, 3, 3, 3)))
+
+
 def finetuned(**changes) -> None:
     anew()
     finetune("vgg16", VGG16, **(SETTINGS | changes))
@@ -115,9 +121,9 @@ def figures() -> dict:
     return json.loads(OUTPUTS[2].read_text())
 
 
-def test_training_the_last_block_changes_exactly_it_and_the_head(tmp_path):
+def test_training_the_last_block_changes_exactly_it_and_the_head(tmp_path, deep):
     made_splits(tmp_path, SIZE, train=16, validation=8)
-    finetuned(block_recipe=recipe(3, 3e-5), augmentation=None, options=WITHOUT_DROPOUT)
+    finetuned(block_recipe=recipe(3, 1e-3), augmentation=None, options=WITHOUT_DROPOUT)
     assert figures()["best_epoch"] > 1, "the second phase was no better than the first"
     assert changed_layers(untrained(dropout=0.0)) == {
         *("block5_conv1", "block5_conv2", "block5_conv3"),
@@ -158,9 +164,8 @@ def test_a_block_that_vgg16_lacks_is_refused(tmp_path, small):
     assert not MODEL.exists()
 
 
-def test_a_second_phase_that_makes_it_worse_is_undone(tmp_path, monkeypatch):
-    # As deep as VGG16: steps that throw fewer layers far away need not make it worse.
-    monkeypatch.setattr(keras.applications, "VGG16", partial(small_vgg16, (2, 2, 3, 3, 3)))
+def test_a_second_phase_that_makes_it_worse_is_undone(tmp_path, deep):
+    # Steps that throw fewer layers far away need not make it worse.
     made_splits(tmp_path, SIZE, train=16, validation=8)
     good = {"head_recipe": recipe(4, 0.01), "augmentation": None, "options": WITHOUT_DROPOUT}
     finetuned(**good, block_recipe=recipe(0, 0.1))
