@@ -12,7 +12,6 @@ from classifier.base.params import Params, load_params
 from classifier.sources.catalog import RemoteFile, load_dataset, load_weights
 from classifier.sources.collect import collect, collect_drawn
 from classifier.sources.fetch import Fetched, fetch
-from classifier.sources.members import Limits
 from classifier.sources.weights import find_own, own_facts
 
 RAW = Path("data/raw")
@@ -29,7 +28,7 @@ def main() -> None:
         download_dataset(source, params, weights)
     else:
         facts = {"name": source.name, "source": params.data.source, "weights": weights}
-        collect(source, RAW, limits(params), facts, params.data.classes)
+        collect(source, RAW, params.data.limits, facts, params.data.classes)
 
 
 def download_dataset(catalogue: Path, params: Params, weights: dict[str, Any]) -> None:
@@ -48,13 +47,7 @@ def download_dataset(catalogue: Path, params: Params, weights: dict[str, Any]) -
         return
     fetched = fetch(entry.file, cache_folder("downloads"), os.environ.get("DATA_MIRROR"))
     facts["file"] = file_facts(entry.file, fetched)
-    collect(fetched.path, RAW, limits(params), facts, params.data.classes)
-
-
-def limits(params: Params) -> Limits:
-    """Return what is taken from a source at most."""
-    given = params.data.limits
-    return Limits(given.files, given.file_bytes, given.total_bytes, given.ratio)
+    collect(fetched.path, RAW, params.data.limits, facts, params.data.classes)
 
 
 def file_facts(file: RemoteFile, fetched: Fetched) -> dict[str, Any]:

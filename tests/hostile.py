@@ -19,9 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from classifier.sources.members import Limits
+from classifier.base.params import DataLimits
 
-LIMITS = Limits(files=50, file_bytes=3_000_000, total_bytes=8_000_000, ratio=100)
+LIMITS = DataLimits(files=50, file_bytes=3_000_000, total_bytes=8_000_000, ratio=100, pixels=10**8)
 GOOD = {"cats/1.jpg": b"\xff\xd8\xff a cat", "dogs/1.jpg": b"\xff\xd8\xff a dog"}
 BAD = b"\xff\xd8\xff something else"
 

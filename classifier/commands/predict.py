@@ -25,7 +25,6 @@ from classifier.images.decode import ALL_LEVELS, Levels, Undecodable, decode
 from classifier.sources.containers import MAGIC
 from classifier.sources.members import (
     ARCHIVE_SUFFIXES,
-    Limits,
     Members,
     Unreadable,
     open_members,
@@ -212,15 +211,14 @@ def files(
     sources: Iterable[Path], params: Params, complain: Complain
 ) -> Iterator[tuple[str, bytes]]:
     """Yield path and content of every file: of a folder or archive, one for each member."""
-    given = params.data.limits
-    limits = Limits(given.files, given.file_bytes, given.total_bytes, given.ratio)
+    limits = params.data.limits
     for source in sources:
         try:
             if source.is_dir() or (source.is_file() and _is_archive(source)):
                 with open_members(source, limits, cache_folder("spool")) as members:
                     yield from _members(source, members, complain)
             else:
-                yield str(source), _content(source, given.file_bytes)
+                yield str(source), _content(source, limits.file_bytes)
         except UserError as error:
             complain(str(source), str(error).removeprefix(f"{source} "))
         except Unreadable as reason:

@@ -15,8 +15,9 @@ from classifier.base.cache import cache_folder
 from classifier.base.params import Params, load_params
 from classifier.base.wording import counted
 from classifier.commands.repro import results, run_dvc
-from classifier.sources.layouts import Source, detect
-from classifier.sources.members import Limits, open_members
+from classifier.sources.dataset import Source
+from classifier.sources.layouts import detect
+from classifier.sources.members import open_members
 
 PLAIN = re.compile(r"(?!(?i:null|true|false)$)[A-Za-z/][\w./-]*")  # text without quotes
 SAMPLE = 16  # pictures that the machine is timed with
@@ -53,9 +54,7 @@ def train(folder: Path, only_plan: bool = False) -> None:
 
 def recognised(folder: Path, params: Params) -> Source:
     """Look for labelled pictures as the stage download does."""
-    given = params.data.limits
-    limits = Limits(given.files, given.file_bytes, given.total_bytes, given.ratio)
-    with open_members(folder, limits, cache_folder("spool")) as members:
+    with open_members(folder, params.data.limits, cache_folder("spool")) as members:
         return detect(members.paths, members.read, members.lost, params.data.classes)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from classifier.base.errors import UserError
 from classifier.base.files import write_json
+from classifier.base.params import DataLimits
 from classifier.sources.catalog import Drawn
 from classifier.sources.dataset import Labelled, write_images, write_index
 from classifier.sources.layouts import detect
-from classifier.sources.members import Limits, Skipped, Unreadable, open_members
+from classifier.sources.members import Skipped, Unreadable, open_members
 
 NOTES_SHOWN = 10
 
@@ -18,7 +19,7 @@ NOTES_SHOWN = 10
 def collect(
     source: Path,
     folder: Path,
-    limits: Limits,
+    limits: DataLimits,
     facts: dict[str, Any],
     classes: str | None = None,
 ) -> None:

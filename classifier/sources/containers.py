@@ -52,6 +52,13 @@ READABLE_METHODS = frozenset(
     {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 )
 
+TAR_REFUSALS = {
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.CHRTYPE: "a device file",
+    tarfile.BLKTYPE: "a device file",
+    tarfile.FIFOTYPE: "a named pipe",
+}
+
 # Whatever the standard library's readers raise on archives that are damaged or made to harm.
 DAMAGE = (
     zipfile.BadZipFile,
@@ -292,16 +299,9 @@ def tar_entries(file: IO[bytes]) -> Iterator[Entry]:
 def _tar_refusal(info: tarfile.TarInfo) -> str:
     if info.isreg():
         return "a sparse file" if info.issparse() else ""
-    kinds = {
-        tarfile.SYMTYPE: stat.S_IFLNK,
-        tarfile.CHRTYPE: stat.S_IFCHR,
-        tarfile.BLKTYPE: stat.S_IFBLK,
-        tarfile.FIFOTYPE: stat.S_IFIFO,
-        tarfile.DIRTYPE: stat.S_IFDIR,
-    }
-    if info.islnk():
+    if info.islnk() or info.isdir():
         return ""
-    return _special(kinds[info.type]) if info.type in kinds else "of an unknown kind"
+    return TAR_REFUSALS.get(info.type, "of an unknown kind")
 
 
 class _Window(io.BufferedIOBase):
@@ -347,17 +347,9 @@ def folder_entries(top: Path, enter: Callable[[str], bool]) -> Iterator[Entry]:
                 if enter(name):
                     deeper.append(f"{name}/")
                 continue
-            yield Entry(
-                name,
-                status.st_size,
-                partial(_open, one.path),
-                refusal=_special(status.st_mode),
-            )
+            opened = partial(io.FileIO, one.path)
+            yield Entry(name, status.st_size, opened, refusal=_special(status.st_mode))
         waiting += reversed(deeper)
-
-
-def _open(path: str) -> IO[bytes]:
-    return Path(path).open("rb")
 
 
 def magic(head: bytes) -> str:

@@ -3,10 +3,11 @@
 import csv
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from classifier.base.files import ZIP_TIME, whole, write_table
+from classifier.sources.members import Skipped
 
 COLUMNS = ["path", "label", "part"]
 GROUP = "group"  # a fourth column, where the source has groups
@@ -20,6 +21,16 @@ class Labelled:
     label: str
     part: str  # train, validation, test, or empty where the source has no parts
     group: str = ""  # pictures of one patient or burst, say; empty: a group of its own
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was recognised: the layout in a few words, the pictures and what is left out."""
+
+    layout: str
+    pictures: list[Labelled]  # sorted by path
+    skipped: list[Skipped]  # sorted by path
+    notes: list[str] = field(default_factory=list)  # a line each: what may have been a class
 
 
 def write_images(path: Path, pictures: Iterable[tuple[str, bytes]]) -> None:

@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 
 from classifier.base.errors import UserError
 from classifier.sources import tables
-from classifier.sources.dataset import Labelled
+from classifier.sources.dataset import Labelled, Source
 from classifier.sources.members import Skipped, Unreadable
 from classifier.sources.naming import (
     FILLERS,
@@ -62,16 +62,6 @@ COUNTED = re.compile(r"(?P<label>.*[^\W\d_].*?)[_ -]\(?\d+\)?\.[A-Za-z0-9]+")
 
 
 @dataclass(frozen=True)
-class Source:
-    """What was recognised: the layout in a few words, the pictures and what is left out."""
-
-    layout: str
-    pictures: list[Labelled]  # sorted by path
-    skipped: list[Skipped]  # sorted by path
-    notes: list[str] = field(default_factory=list)  # a line each: what may have been a class
-
-
-@dataclass(frozen=True)
 class Folder:
     """A folder of the source."""
 
@@ -92,14 +82,10 @@ class Folder:
             top, slash, rest = path.partition("/")
             if slash:
                 inside.setdefault(top, []).append(rest)
-        found = {
+        return {
             top: Folder(f"{self.root}{top}/", paths, self.is_picture)
             for top, paths in inside.items()
-        }
-        return {
-            top: folder
-            for top, folder in found.items()
-            if any(self.is_picture(folder.root + path) for path in folder.paths)
+            if any(self.is_picture(f"{self.root}{top}/{path}") for path in paths)
         }
 
     def without(self, names: Iterable[str]) -> "Folder":
@@ -156,20 +142,17 @@ def detect(
 
 
 def _by_table_or_names(top: Folder, read: Callable[[str], bytes]) -> Source | Found | None:
-    listed = tables.find(top.paths, list(_whole_folders(top)), read)
-    if listed.labels:
-        labels = listed.labels
-        return Source(labels.words, labels.pictures, labels.skipped, labels.notes)
-    if listed.claim:
-        raise UserError(listed.claim)
+    listed, misfit = tables.find(top.paths, _whole_folders(top), read)
+    if listed:
+        return listed
+    found = None
     try:
         found = _by_names(top)
     except UserError:
-        if listed.misfit:
-            raise UserError(listed.misfit) from None
-        raise
-    if found is None and listed.misfit:
-        raise UserError(listed.misfit)
+        if not misfit:
+            raise
+    if not found and misfit:
+        raise UserError(misfit)
     return found
 
 
@@ -314,14 +297,7 @@ def _parts_of_named(folder: Folder) -> Found | None:
     """train/cat.1.jpg, train/dog.1.jpg, test/cat.2.jpg, test/dog.2.jpg."""
     parts = {top: part for group in _named_as_parts(folder) for top, part in group.items()}
     trees = {top: _unwrapped(folder.folders[top]) for top in parts}
-    flat = {top: tree for top, tree in trees.items() if not tree.folders}
-    for named, how in ((_by_dot, "label.N"), (_by_count, "label_N")):
-        found = {top: named(tree, parts[top]) for top, tree in flat.items()}
-        pictures = [picture for one in found.values() for picture in one]
-        if len({picture.label for picture in pictures}) > 1:
-            tops = [top for top, one in found.items() if one]
-            return Found(f"{joined(tops)} folders of files named {how}", pictures)
-    return None
+    return _by_file_names({top: tree for top, tree in trees.items() if not tree.folders}, parts)
 
 
 def _classes_of_parts(folder: Folder) -> Found | None:
@@ -360,19 +336,26 @@ def _classes(folder: Folder) -> Found | None:
 
 def _named(folder: Folder) -> Found | None:
     """cat.1.jpg, dog.1.jpg, or Abyssinian_1.jpg, beagle_1.jpg."""
+    return _by_file_names({"": folder}, {"": ""})
+
+
+def _by_file_names(trees: Mapping[str, Folder], parts: Mapping[str, str]) -> Found | None:
     for named, how in ((_by_dot, "label.N"), (_by_count, "label_N")):
-        pictures = named(folder)
+        found = {top: named(tree, parts[top]) for top, tree in trees.items()}
+        pictures = [picture for one in found.values() for picture in one]
         if len({picture.label for picture in pictures}) > 1:
-            return Found(f"files named {how}", pictures)
+            tops = [top for top, one in found.items() if top and one]
+            where = f"{joined(tops)} folders of " if tops else ""
+            return Found(f"{where}files named {how}", pictures)
     return None
 
 
-def _by_dot(folder: Folder, part: str = "") -> list[Labelled]:
+def _by_dot(folder: Folder, part: str) -> list[Labelled]:
     matches = [(path, NUMBERED.fullmatch(path)) for path in folder.files]
     return [Labelled(folder.root + path, m["label"], part) for path, m in matches if m]
 
 
-def _by_count(folder: Folder, part: str = "") -> list[Labelled]:
+def _by_count(folder: Folder, part: str) -> list[Labelled]:
     # One name that does not fit, or a camera's, and the others tell no label either.
     matches = [(path, COUNTED.fullmatch(path)) for path in folder.files]
     labels = [m["label"] if m else "" for _, m in matches]

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from classifier.base.errors import UserError
+from classifier.base.params import DataLimits
 from classifier.sources.containers import (
     ALLOWED,
     CHUNK,
@@ -50,16 +51,6 @@ DRIVE = re.compile("[A-Za-z]:")
 
 
 @dataclass(frozen=True)
-class Limits:
-    """data.limits of params.yaml, as far as they concern files."""
-
-    files: int  # members at most, usable or not
-    file_bytes: int  # of one member, uncompressed
-    total_bytes: int  # of all members together, uncompressed
-    ratio: int  # uncompressed to compressed bytes, of one member and of the archive
-
-
-@dataclass(frozen=True)
 class Skipped:
     """A member that was left out: its name as found, made printable, and why."""
 
@@ -81,7 +72,7 @@ class Members:
     """
 
     def __init__(
-        self, source: str, entries: Iterable[Entry], limits: Limits, packed: int | None = None
+        self, source: str, entries: Iterable[Entry], limits: DataLimits, packed: int | None = None
     ) -> None:
         self._source = source
         self._limits = limits
@@ -102,7 +93,7 @@ class Members:
         if not self.paths:
             first = "".join(f", such as {one.path}: {one.reason}" for one in self.skipped[:1])
             raise UserError(f"{source} holds no usable file ({len(self.skipped):,} skipped{first})")
-        self._check_total(sum(entry.size for entry in self._entries.values()))
+        _check_total(source, sum(entry.size for entry in self._entries.values()), None, limits)
 
     def read(self, path: str) -> bytes:
         """Read one of `paths`.
@@ -194,16 +185,11 @@ class Members:
         if size > before:
             self._read[path] = size
             self._total += size - before
-            self._check_total(self._total)
-            _check_ratio(self._source, self._total, self._packed, self._limits)
-
-    def _check_total(self, total: int) -> None:
-        if total > self._limits.total_bytes:
-            raise UserError(_over_total(self._source, self._limits))
+            _check_total(self._source, self._total, self._packed, self._limits)
 
 
 @contextmanager
-def open_members(source: Path, limits: Limits, spool_folder: Path) -> Iterator[Members]:
+def open_members(source: Path, limits: DataLimits, spool_folder: Path) -> Iterator[Members]:
     """Open a folder or an archive; which kind of archive it is, its content says, not its name.
 
     A compressed tar is expanded once into an unnamed file in `spool_folder`, which is made where
@@ -226,7 +212,7 @@ def open_members(source: Path, limits: Limits, spool_folder: Path) -> Iterator[M
 
 
 def _archive_members(
-    source: str, file: IO[bytes], limits: Limits, spool_folder: Path, stack: ExitStack
+    source: str, file: IO[bytes], limits: DataLimits, spool_folder: Path, stack: ExitStack
 ) -> Members:
     size = os.fstat(file.fileno()).st_size
     expanders: dict[str, Callable[[IO[bytes]], File]] = {
@@ -258,7 +244,7 @@ def _or_user_error(source: str, entries: Iterator[Entry]) -> Iterator[Entry]:
         raise UserError(f"{source} is damaged or cut short: {_words(error)}") from error
 
 
-def _spool(source: str, expanded: File, packed: int, limits: Limits, folder: Path) -> IO[bytes]:
+def _spool(source: str, expanded: File, packed: int, limits: DataLimits, folder: Path) -> IO[bytes]:
     """Expand a compressed stream into an unnamed file; the file is closed where that fails."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -272,9 +258,7 @@ def _spool(source: str, expanded: File, packed: int, limits: Limits, folder: Pat
             if not chunk:
                 break
             written += len(chunk)
-            if written > limits.total_bytes:
-                raise UserError(_over_total(source, limits))
-            _check_ratio(source, written, packed, limits)
+            _check_total(source, written, packed, limits)
             try:
                 spool.write(chunk)
                 spool.flush()
@@ -353,11 +337,13 @@ def _wrapping(paths: Iterable[str]) -> str:
     return top if top.endswith("/") else ""
 
 
-def _over_total(source: str, limits: Limits) -> str:
-    return f"{source} holds more bytes than data.limits.total_bytes allows ({limits.total_bytes:,})"
-
-
-def _check_ratio(source: str, total: int, packed: int | None, limits: Limits) -> None:
+def _check_total(source: str, total: int, packed: int | None, limits: DataLimits) -> None:
+    """Refuse a source that holds, or expands to, more bytes than allowed; `packed`: its own."""
+    if total > limits.total_bytes:
+        raise UserError(
+            f"{source} holds more bytes than data.limits.total_bytes allows "
+            f"({limits.total_bytes:,})"
+        )
     if packed is not None and total > BOMB_BYTES and total > packed * limits.ratio:
         raise UserError(
             f"{source} expands to more than data.limits.ratio ({limits.ratio:,}) times its "

@@ -9,13 +9,13 @@ import csv
 import io
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
 
 from classifier.base.errors import UserError
 from classifier.base.splits import SPLITS
-from classifier.sources.dataset import Labelled
+from classifier.sources.dataset import Labelled, Source
 from classifier.sources.members import Skipped, Unreadable, safe_path
 from classifier.sources.naming import is_unlabelled, joined, named_as_picture, part_of, words
 
@@ -36,25 +36,6 @@ GROUP_COLUMNS = ("group",)
 CLAIMS = frozenset({"label", "labels", "class", "classes", "annotation", "annotations", "truth"})
 ENDINGS = (".csv", ".tsv")
 IN_FOLDERS = frozenset({"metadata.csv", "_classes.csv"})
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What tables say of the pictures."""
-
-    words: str
-    pictures: list[Labelled]  # sorted by path
-    skipped: list[Skipped]  # sorted by path
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Listed:
-    """What was found: labels, or else why a table gives none."""
-
-    labels: Labels | None = None
-    claim: str = ""  # of a table that claims to give labels
-    misfit: str = ""  # of any table that lists pictures
 
 
 @dataclass(frozen=True)
@@ -214,7 +195,9 @@ class _Pictures:
         return found[0]
 
 
-def find(paths: Sequence[str], roots: Sequence[str], read: Callable[[str], bytes]) -> Listed:
+def find(
+    paths: Sequence[str], roots: Iterable[str], read: Callable[[str], bytes]
+) -> tuple[Source | None, str]:
     """Look for tables of labels.
 
     Args:
@@ -222,8 +205,12 @@ def find(paths: Sequence[str], roots: Sequence[str], read: Callable[[str], bytes
         roots: folders that hold the whole data set, from the top on, each with its slash.
         read: gives a file's content.
 
+    Returns:
+        What they say of the pictures, or else why the first table that lists pictures does not fit.
+
     Raises:
-        UserError: a table of labels cannot be read or contradicts itself, or several do.
+        UserError: a table of labels cannot be read, contradicts itself or does not fit, or several
+            contradict each other.
     """
     pictures = _Pictures(paths)
     misfits = []
@@ -236,10 +223,11 @@ def find(paths: Sequence[str], roots: Sequence[str], read: Callable[[str], bytes
             ]
             fitting = [table for table in found if _fits(table, pictures)]
             if fitting:
-                return Listed(_labels(fitting, paths, pictures))
+                return _labels(fitting, paths, pictures), ""
             misfits += [table for table in found if table.lists_pictures(pictures)]
-    claims = [table.misfit() for table in misfits if _claims(table)]
-    return Listed(None, "".join(claims[:1]), "".join(table.misfit() for table in misfits[:1]))
+    for table in filter(_claims, misfits):
+        raise UserError(table.misfit())
+    return None, misfits[0].misfit() if misfits else ""
 
 
 def _is_place(path: str, root: str, *, inside: bool) -> bool:
@@ -314,7 +302,7 @@ def _cells(name: str, text: str, delimiter: str, skipped: int) -> _Table:
     return _Table(name, header, lines)
 
 
-def _labels(fitting: list[_Table], paths: Sequence[str], pictures: _Pictures) -> Labels:
+def _labels(fitting: list[_Table], paths: Sequence[str], pictures: _Pictures) -> Source:
     by_part: dict[str, list[_Table]] = {}
     for table in fitting:
         by_part.setdefault(table.part, []).append(table)
@@ -337,7 +325,7 @@ def _labels(fitting: list[_Table], paths: Sequence[str], pictures: _Pictures) ->
     skipped += [Skipped(path, reason) for path in paths if path not in found and path not in names]
     one_hot = any(table.columns and table.columns.classes for table in used)
     columns = "a column per class" if one_hot else "path and label columns"
-    return Labels(
+    return Source(
         f"{joined(names)} with {columns}",
         [found[path] for path in sorted(found)],
         sorted(skipped, key=lambda one: one.path),

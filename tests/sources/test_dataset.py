@@ -9,13 +9,13 @@ import zipfile
 import pytest
 
 from classifier.base.errors import UserError
+from classifier.base.params import DataLimits
 from classifier.sources.catalog import Drawn
 from classifier.sources.collect import collect, collect_drawn
 from classifier.sources.dataset import Labelled, read_index, write_images, write_index
-from classifier.sources.members import Limits
 from tests.noise import png
 
-LIMITS = Limits(files=1000, file_bytes=10**6, total_bytes=10**7, ratio=200)
+LIMITS = DataLimits(files=1000, file_bytes=10**6, total_bytes=10**7, ratio=200, pixels=10**8)
 OUTPUTS = ("images.zip", "images.csv", "dataset.json")
 FACTS = {"name": "mine", "source": "mine.zip"}
 
@@ -142,7 +142,7 @@ def test_what_is_left_out_is_listed_with_its_reason(tmp_path, capsys):
     large = PICTURES | {"train/cats/large.png": b"\x89PNG" + bytes(2000)}
     source = folder_of(tmp_path / "mine", large | {"notes.txt": b"hello"})
     (source / "train/cats/link.png").symlink_to(source / "notes.txt")
-    limits = Limits(files=1000, file_bytes=1000, total_bytes=10**7, ratio=200)
+    limits = LIMITS.model_copy(update={"file_bytes": 1000})
     collected(source, tmp_path / "raw", limits)
     facts = json.loads((tmp_path / "raw" / "dataset.json").read_text(encoding="utf-8"))
     reasons = {one["path"]: one["reason"] for one in facts["skipped"]}
@@ -186,7 +186,7 @@ def test_too_much_altogether_leaves_nothing(tmp_path):
     source = folder_of(tmp_path / "mine", PICTURES)
     (tmp_path / "raw").mkdir()
     with pytest.raises(UserError):
-        collect(source, tmp_path / "raw", Limits(1000, 10**6, 300, 200), FACTS)
+        collect(source, tmp_path / "raw", LIMITS.model_copy(update={"total_bytes": 300}), FACTS)
     assert list((tmp_path / "raw").iterdir()) == []
 
 

@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from classifier.base.errors import UserError
-from classifier.sources.layouts import Source, detect
-from classifier.sources.members import Limits, Unreadable, open_members
+from classifier.base.params import DataLimits
+from classifier.sources.dataset import Source
+from classifier.sources.layouts import detect
+from classifier.sources.members import Unreadable, open_members
 from tests.noise import png
 
 MIRROR = os.environ.get("DATA_MIRROR", "")
-MIRROR_LIMITS = Limits(files=10_000, file_bytes=10**7, total_bytes=10**9, ratio=200)
+MIRROR_LIMITS = DataLimits(
+    files=10_000, file_bytes=10**7, total_bytes=10**9, ratio=200, pixels=10**8
+)
 
 
 def nothing_to_read(path: str) -> bytes:

@@ -12,7 +12,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -374,7 +373,7 @@ def test_what_lies_in_a_hidden_folder_does_not_count(place, spool):
 
 
 def test_bytes_are_counted_as_they_are_read_and_once(place, spool):
-    limits = replace(LIMITS, total_bytes=45)
+    limits = LIMITS.model_copy(update={"total_bytes": 45})
     folder = good_folder(place / "source")
     with open_members(folder, limits, spool) as members:
         for _ in range(9):
