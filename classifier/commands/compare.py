@@ -14,14 +14,14 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
-from scipy.stats import t, ttest_ind
+from scipy.stats import ttest_ind
 from statsmodels.stats.multitest import multipletests
 
 from classifier.base.errors import UserError
@@ -47,13 +47,11 @@ class Run:
 
 @dataclass(frozen=True)
 class Summary:
-    """A metric over the runs of a group; deviation and 95 % t-interval are None for one run."""
+    """A metric over the runs of a group; one run has no deviation."""
 
     n: int
     mean: float
     deviation: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,11 @@ class Row:
     a: Summary
     b: Summary
     difference: float
-    low: float | None
-    high: float | None
-    p_value: float | None
-    p_holm: float | None
-    note: str
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    note: str = ""
 
 
 def gather(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[Run]:
@@ -122,13 +120,9 @@ def is_member(name: str, prefix: str) -> bool:
 
 
 def summarise(values: list[float]) -> Summary:
-    """Return mean, standard deviation (n − 1) and the 95 % t-interval of the mean."""
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return Summary(n, mean, None, None, None)
-    deviation = float(np.std(values, ddof=1))
-    half = float(t.ppf(0.975, n - 1)) * deviation / float(np.sqrt(n))
-    return Summary(n, mean, deviation, mean - half, mean + half)
+    """Return mean and standard deviation (n − 1)."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Summary(len(values), float(np.mean(values)), deviation)
 
 
 def compare(a: list[Run], b: list[Run], metric: str = "accuracy") -> list[Row]:
@@ -148,36 +142,21 @@ def compare(a: list[Run], b: list[Run], metric: str = "accuracy") -> list[Row]:
         raise UserError(
             f"no model has {metric!r} in both groups; there are: {', '.join(known) or 'none'}"
         )
-    values = {
-        model: tuple([figures[metric] for figures in group] for group in pair)
-        for model, pair in trained.items()
-    }
-    same = "the same models in both groups: the change does not reach it"
-    tests = [
-        (None, None, None, same) if all(one in pair[1] for one in pair[0]) else _welch(*of)
-        for pair, of in zip(trained.values(), values.values(), strict=True)
-    ]
-    p_values = [p_value for _, _, p_value, _ in tests if p_value is not None]
-    corrected = iter(multipletests(p_values, method="holm")[1] if p_values else [])
     rows = []
-    for (model, (of_a, of_b)), (low, high, p_value, note) in zip(
-        values.items(), tests, strict=True
-    ):
-        rows.append(
-            Row(
-                model=model,
-                metric=metric,
-                a=summarise(of_a),
-                b=summarise(of_b),
-                difference=float(np.mean(of_b) - np.mean(of_a)),
-                low=low,
-                high=high,
-                p_value=p_value,
-                p_holm=None if p_value is None else float(next(corrected)),
-                note=note,
-            )
-        )
-    return rows
+    for model, pair in trained.items():
+        of_a, of_b = ([figures[metric] for figures in group] for group in pair)
+        difference = float(np.mean(of_b) - np.mean(of_a))
+        row = Row(model, metric, summarise(of_a), summarise(of_b), difference)
+        if all(one in pair[1] for one in pair[0]):
+            note = "the same models in both groups: the change does not reach it"
+            rows.append(replace(row, note=note))
+        else:
+            rows.append(_welch(row, of_a, of_b))
+    p_values = [row.p_value for row in rows if row.p_value is not None]
+    corrected = iter(multipletests(p_values, method="holm")[1] if p_values else [])
+    return [
+        row if row.p_value is None else replace(row, p_holm=float(next(corrected))) for row in rows
+    ]
 
 
 def differing(runs: list[Run]) -> dict[str, list[Any]]:
@@ -223,13 +202,16 @@ def table(
         cells.append(
             [row.model, _cell(row.a), _cell(row.b), f"{row.difference:+.4f}", interval, p_value]
         )
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    lines += [
-        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
-    lines += ["", *(_sentence(names, row) for row in rows)]
-    return "\n".join(lines)
+    return "\n".join([*lines, aligned(cells), "", *(_sentence(names, row) for row in rows)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a table for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def _finished(root: Path, commits: int) -> Iterator[Run]:
@@ -310,14 +292,15 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _welch(a: list[float], b: list[float]) -> tuple[float | None, float | None, float | None, str]:
+def _welch(row: Row, a: list[float], b: list[float]) -> Row:
     if min(len(a), len(b)) < 2:
-        return None, None, None, "a test needs at least two runs in each group"
+        return replace(row, note="a test needs at least two runs in each group")
     if np.ptp(a) == 0 and np.ptp(b) == 0:
-        return None, None, None, "the runs of each group agree to the last digit: nothing to test"
+        note = "the runs of each group agree to the last digit: nothing to test"
+        return replace(row, note=note)
     result = ttest_ind(b, a, equal_var=False)
-    bounds = result.confidence_interval(0.95)
-    return float(bounds.low), float(bounds.high), float(result.pvalue), ""
+    low, high = map(float, result.confidence_interval(0.95))
+    return replace(row, low=low, high=high, p_value=float(result.pvalue))
 
 
 def _cell(summary: Summary) -> str:

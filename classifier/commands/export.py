@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classifier.base.errors import UserError
-from classifier.base.files import ZIP_TIME
+from classifier.base.files import ZIP_TIME, write_json
 from classifier.base.quiet import stderr_silenced
 from classifier.base.splits import read_split
 from classifier.commands.predict import CALIBRATION, model_path
@@ -161,8 +161,7 @@ def _open_weights(path: Path, model: Model) -> Outputs:
 
 
 def _write_architecture(model: Model, path: Path, metadata: Metadata) -> None:
-    content = json.loads(for_older(model.to_json())) | {"metadata": metadata}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(path, json.loads(for_older(model.to_json())) | {"metadata": metadata})
 
 
 def _open_architecture(path: Path, model: Model) -> Outputs:
@@ -208,10 +207,8 @@ def _add_attributes(path: Path, metadata: Metadata) -> None:
 
 def _write_saved_model(model: Model, path: Path, metadata: Metadata) -> None:
     model.export(path, format="tf_saved_model", verbose=False)
-    extra = path / "assets.extra"  # where the format keeps what is the user's
-    extra.mkdir()
-    text = json.dumps(metadata, indent=2, ensure_ascii=False)
-    (extra / "metadata.json").write_text(text + "\n", encoding="utf-8")
+    # Where the format keeps what is the user's.
+    write_json(path / "assets.extra/metadata.json", metadata)
 
 
 def _open_saved_model(path: Path, _: Model) -> Outputs:

@@ -1,6 +1,10 @@
 """What commands ask of git in the checkout."""
 
 import subprocess
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
 
 from classifier.base.errors import UserError
 
@@ -15,6 +19,17 @@ def git(*arguments: str) -> str:
     if done.returncode:
         raise UserError(f"git {arguments[0]}: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
     return done.stdout
+
+
+def params_of(revision: str, path: Path = Path("params.yaml")) -> dict[str, Any]:
+    """Read a commit's params.yaml."""
+    content: dict[str, Any] = YAML(typ="safe", pure=True).load(git("show", f"{revision}:{path}"))
+    return content
+
+
+def experiment_ref(commit: str, name: str) -> str:
+    """Name git's reference to the experiment of that name that started from a commit."""
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
 
 
 def edited(*paths: str, untracked: bool = False) -> list[str]:

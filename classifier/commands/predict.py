@@ -243,7 +243,7 @@ def _content(path: Path, most: int) -> bytes:
 
 
 def _members(source: Path, members: Members, complain: Complain) -> Iterator[tuple[str, bytes]]:
-    top = _top(source, members.paths[0])
+    top = source / members.top if source.is_dir() else source
     for skipped in members.skipped:
         complain(f"{source}/{skipped.path}", skipped.reason)
     for path in members.paths:
@@ -251,14 +251,6 @@ def _members(source: Path, members: Members, complain: Complain) -> Iterator[tup
             yield f"{top}/{path}", members.read(path)
         except Unreadable as reason:
             complain(f"{top}/{path}", str(reason))
-
-
-def _top(source: Path, first: str) -> Path:
-    """Where a folder's members lie: inside the one folder that wraps them, if one does."""
-    if not source.is_dir() or (source / first).exists():
-        return source
-    inner = [child for child in sorted(source.iterdir()) if (child / first).exists()]
-    return inner[0] if inner else source
 
 
 def write_table(predictions: Iterable[Prediction], file: TextIO) -> None:

@@ -163,18 +163,14 @@ def run(options: Namespace) -> None:
     print("", *(shlex.join(["dvc", *one]) for one in runs), "", sep="\n", flush=True)
     if options.print:
         return
-    _check_committed(recipe.params_file)
+    # The copy takes an edit along: what came of it would not be the recipe's.
+    if edited(str(recipe.params_file)):
+        raise UserError(
+            f"{recipe.params_file} differs from the last commit, and a recipe differs from the "
+            f"committed one: git checkout {recipe.params_file}, or commit it"
+        )
     for one in runs:
         run_dvc(one, Path(), cache_folder("logs") / "recipe.log")
     if options.seeds:
         print(f"{shlex.join(['dvc', *recipe.folder, 'queue', 'start'])} runs them")
     print("python -m classifier recipes shows the figures")
-
-
-def _check_committed(params: Path) -> None:
-    # The copy takes the edit along: what came of it would not be the recipe's.
-    if edited(str(params)):
-        raise UserError(
-            f"{params} differs from the last commit, and a recipe differs from the committed one: "
-            f"git checkout {params}, or commit it"
-        )

@@ -14,13 +14,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from classifier.base.checked import read
 from classifier.base.errors import UserError
 from classifier.base.files import write_table, write_text
 from classifier.base.params import leaves
 from classifier.base.wording import percent, points
-from classifier.commands.compare import is_member
-from classifier.commands.git import git
+from classifier.commands.compare import aligned, is_member
+from classifier.commands.git import git, params_of
 from classifier.commands.recipe import FOLDER, Figure, Recipe, changed, load_recipe, names
 from classifier.commands.sweep_node import machine
 from classifier.evaluation.intervals import proportion
@@ -98,7 +97,7 @@ def run(options: Namespace) -> None:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
         write_text(PAGE, f"{before}{BEGIN}\n{markdown(recipes, results)}\n{END}{after}")
-    print(text(table(recipes, results)))
+    print(aligned(table(recipes, results)))
 
 
 def recorded() -> list[Result]:
@@ -131,7 +130,7 @@ def finished(name: str, recipe: Recipe) -> list[Experiment]:
     for line in listed:
         match = EXPERIMENT.fullmatch(line)
         if match and is_member(match[3], name):
-            seed = _params(recipe, match[4])["seed"]
+            seed = params_of(match[4], recipe.params_file)["seed"]
             said = git("log", "-1", "--format=%B", match[4])
             where = said.strip().partition(f"{match[3]}, on ")[2] or machine()
             found[seed, where] = Experiment(match[3], match[1] + match[2], match[4], seed, where)
@@ -141,7 +140,7 @@ def finished(name: str, recipe: Recipe) -> list[Experiment]:
 def unfit(recipe: Recipe, experiment: Experiment) -> str:
     """Say why an experiment is not the recipe's; nothing where it is."""
     commits = experiment.start, experiment.revision
-    before, after = (_params(recipe, commit) for commit in commits)
+    before, after = (params_of(commit, recipe.params_file) for commit in commits)
     wanted = dict(leaves(changed(before, recipe.params)))
     other = [key for key, value in leaves(after) if key != "seed" and wanted.get(key) != value]
     if other:
@@ -223,15 +222,6 @@ def _tested(files: Any, model: str) -> float:
         return float((predicted == test.labels).mean())
 
 
-def _params(recipe: Recipe, revision: str) -> dict[str, Any]:
-    """Read a commit's params.yaml."""
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "params.yaml"
-        file.write_text(git("show", f"{revision}:{recipe.params_file}"), encoding="utf-8")
-        content: dict[str, Any] = read(file)
-        return content
-
-
 def table(recipes: dict[str, Recipe], results: Sequence[Result]) -> list[list[str]]:
     """Lay out what was published and measured: a row for each accuracy and class of machine."""
     rows = [["recipe", "accuracy on", "published", "measured", "seeds", "machine"]]
@@ -245,15 +235,6 @@ def table(recipes: dict[str, Recipe], results: Sequence[Result]) -> list[list[st
                 seeds = ", ".join(str(r.seed) for r in here)
                 rows.append([name, where, one.published or "", measured(here), seeds, place])
     return rows
-
-
-def text(rows: Sequence[Sequence[str]]) -> str:
-    """Write a table for a terminal."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
 
 
 def markdown(recipes: dict[str, Recipe], results: Sequence[Result]) -> str:

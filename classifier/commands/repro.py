@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -68,7 +68,7 @@ def run_dvc(arguments: Sequence[str], root: Path, log: Path) -> None:
         ) as dvc,
     ):
         assert dvc.stdout and dvc.stderr
-        noise = threading.Thread(target=_copy, args=(dvc.stderr, file))
+        noise = threading.Thread(target=file.writelines, args=(dvc.stderr,))
         noise.start()
         try:
             _show(dvc.stdout, file, sys.stdout)
@@ -80,11 +80,6 @@ def run_dvc(arguments: Sequence[str], root: Path, log: Path) -> None:
         said = log.read_text(encoding="utf-8").splitlines()
         errors = [line.partition(" ")[2] for line in said if line.lower().startswith("error: ")]
         raise UserError(f"{errors[0] if errors else 'DVC failed'}; all that was printed: {log}")
-
-
-def _copy(source: IO[str], log: TextIO) -> None:
-    for line in source:
-        log.write(line)
 
 
 def _show(source: IO[str], log: TextIO, terminal: TextIO) -> None:
@@ -123,15 +118,10 @@ def _show(source: IO[str], log: TextIO, terminal: TextIO) -> None:
 def results(root: Path) -> str:
     """Lay out the models' test accuracies, a line each, and say where the report is."""
     figures = json.loads((root / METRICS).read_text(encoding="utf-8"))
-    lines = ["", "Test accuracy with 95 % intervals:", "", *_table(root, figures)]
-    return "\n".join([*lines, "", f"The report: {root / REPORT}"])
-
-
-def _table(root: Path, figures: Mapping[str, Mapping[str, float]]) -> list[str]:
-    lines = []
+    lines = ["", "Test accuracy with 95 % intervals:", ""]
     for name, one in figures.items():
         told = json.loads((root / "data/models" / f"{name}.json").read_text(encoding="utf-8"))
         note = f"  ({told['note']})" if told["note"] else ""
         interval = f"{percent(one['accuracy_low'])} to {percent(one['accuracy_high'])}"
         lines.append(f"  {name:10s} {percent(one['accuracy']):>7}   {interval}{note}")
-    return lines
+    return "\n".join([*lines, "", f"The report: {root / REPORT}"])

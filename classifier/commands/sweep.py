@@ -13,7 +13,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,9 +23,9 @@ from typing import Any
 from classifier.base.cache import cache_folder
 from classifier.base.errors import UserError
 from classifier.base.files import whole, write_text
-from classifier.base.params import load_params
+from classifier.base.params import Params, load_params
 from classifier.commands import sweep_node
-from classifier.commands.git import edited, git
+from classifier.commands.git import edited, experiment_ref, git
 from classifier.commands.sweep_node import Experiment, Outcome, Slot, Sweep
 
 TRIES = 3  # of an experiment whose node or worker was lost
@@ -43,37 +43,32 @@ class Cluster:
     cpus: int | None = None
 
 
-def sweep(name: str, overrides: list[str], cluster: Cluster, *, models: bool = False) -> None:
-    """Run every combination of `overrides` that this commit has no experiment of.
-
-    Args:
-        name: of the experiments: NAME-1, NAME-2, ...
-        overrides: in DVC's grammar, ranges and lists among them.
-        cluster: where.
-        models: whether they come into DVC's cache here; small outputs do in any case.
+def run(options: Namespace) -> None:
+    """Run every combination of the overrides that this commit has no experiment of.
 
     Raises:
         UserError: something is wrong before anything was sent, or experiments failed.
     """
     commit = clean_commit()
-    experiments = expand(name, overrides)
+    experiments = expand(options.name, options.set_param)
     missing = [one for one in experiments if not finished(one, commit)]
     for one in experiments:
         if one not in missing:
             print(f"{one.name}: has ended before")
     if not missing:
         return
-    author = tuple(git("config", "--default", d, k).strip() for k, d in IDENTITY)
+    author = (
+        git("config", "--default", "sweep", "user.name").strip(),
+        git("config", "--default", "sweep@localhost", "user.email").strip(),
+    )
     mirror = os.environ.get("DATA_MIRROR", "")
     mirror = str(Path(mirror).resolve()) if mirror and "://" not in mirror else mirror
-    what = Sweep(commit, mirror, (author[0], author[1]), models)
+    what = Sweep(commit, mirror, author, bool(options.bring))
+    cluster = Cluster(options.address, options.gpus, options.cpus)
     with connected(cluster) as ray:
         failed = run_all(ray, missing, what, cluster)
     if failed:
         raise UserError(f"{len(failed)} of {len(missing)} experiments failed: {', '.join(failed)}")
-
-
-IDENTITY = (("user.name", "sweep"), ("user.email", "sweep@localhost"))
 
 
 def clean_commit() -> str:
@@ -100,7 +95,7 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
     """
     from dvc.exceptions import DvcException
     from dvc.utils.cli_parse import to_path_overrides
-    from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
+    from dvc.utils.hydra import get_hydra_sweeps
     from hydra.errors import HydraException
 
     paths = to_path_overrides(overrides)
@@ -110,11 +105,7 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
         found = get_hydra_sweeps(paths)
         combinations = [tuple(one.get("params.yaml", ())) for one in found] or [()]
         for combination in combinations:
-            with tempfile.TemporaryDirectory() as folder:
-                copy = Path(folder) / "params.yaml"
-                copy.write_bytes(Path("params.yaml").read_bytes())
-                apply_overrides(copy, list(combination))
-                load_params(copy)
+            overridden(Path("params.yaml").read_text(encoding="utf-8"), combination)
     except (DvcException, HydraException) as error:
         reason = error.__cause__ or error
         raise UserError(f"-S {' '.join(overrides)}: {' '.join(str(reason).split())}") from error
@@ -123,28 +114,32 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
     return [Experiment(f"{name}-{i}", one) for i, one in enumerate(combinations, start=1)]
 
 
+def overridden(params: str, overrides: Sequence[str]) -> Params:
+    """Check the text of a params.yaml under some overrides, and return what it says."""
+    from dvc.utils.hydra import apply_overrides
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_text(params, encoding="utf-8")
+        apply_overrides(file, list(overrides))
+        return load_params(file)
+
+
 def finished(experiment: Experiment, commit: str) -> bool:
     """Whether the commit has this experiment.
 
     Raises:
         UserError: it has another experiment of this name.
     """
-    ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{experiment.name}"
+    ref = experiment_ref(commit, experiment.name)
     if not git("for-each-ref", ref).strip():
         return False
-    from dvc.utils.hydra import apply_overrides
-
-    with tempfile.TemporaryDirectory() as folder:
-        wanted, had = Path(folder) / "params.yaml", Path(folder) / "had" / "params.yaml"
-        wanted.write_text(git("show", f"{commit}:params.yaml"), encoding="utf-8")
-        apply_overrides(wanted, list(experiment.overrides))
-        had.parent.mkdir()
-        had.write_text(git("show", f"{ref}:params.yaml"), encoding="utf-8")
-        if load_params(wanted) != load_params(had):
-            raise UserError(
-                f"{experiment.name} exists with other parameters: choose another name, or type "
-                f"dvc exp remove {experiment.name}"
-            )
+    wanted = overridden(git("show", f"{commit}:params.yaml"), experiment.overrides)
+    if wanted != overridden(git("show", f"{ref}:params.yaml"), ()):
+        raise UserError(
+            f"{experiment.name} exists with other parameters: choose another name, or type "
+            f"dvc exp remove {experiment.name}"
+        )
     return True
 
 
@@ -391,9 +386,3 @@ class Progress:
         for name, words in self.lines.items():
             table.add_row(name, words, f"{time.monotonic() - self.since[name]:.0f} s")
         return table
-
-
-def run(options: Namespace) -> None:
-    """Run a sweep as the command line asks for it."""
-    cluster = Cluster(options.address, options.gpus, options.cpus)
-    sweep(options.name, options.set_param, cluster, models=bool(options.bring))

@@ -8,7 +8,7 @@ interrupted asks what it would have asked, and an interrupted training goes on.
 import json
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from classifier.base.errors import UserError
 from classifier.base.family import MODELS
 from classifier.base.files import whole
 from classifier.base.params import Params, leaves
-from classifier.commands.git import edited, git
+from classifier.commands.git import edited, experiment_ref, git, params_of
 from classifier.commands.recipe import changed, stage_of, written
 from classifier.commands.repro import run_dvc
 
@@ -107,12 +107,11 @@ def finished(
     name: str, model: str, space: Mapping[str, "BaseDistribution"]
 ) -> tuple[dict[str, Any], float] | None:
     """Read parameters and validation loss of the experiment that started from this commit."""
-    start = git("rev-parse", "HEAD").strip()
-    reference = f"refs/exps/{start[:2]}/{start[2:]}/{name}"
+    reference = experiment_ref(git("rev-parse", "HEAD").strip(), name)
     revision = git("for-each-ref", "--format=%(objectname)", reference).strip()
     if not revision:
         return None
-    params = dict(leaves(_yaml(git("show", f"{revision}:{PARAMS}"))))
+    params = dict(leaves(params_of(revision)))
     figures = json.loads(git("show", f"{revision}:metrics/{model}.json"))
     return {key: params[key] for key in space}, figures["validation_loss"]
 
@@ -129,14 +128,14 @@ def parsed(text: str) -> tuple[str, "BaseDistribution"]:
     """
     from optuna import distributions
 
-    match = RANGE.fullmatch(text)
+    match, yaml = RANGE.fullmatch(text), YAML(typ="safe", pure=True)
     try:
         if not match:
             raise ValueError
         key, kind, inside = match.groups()
         parts = [part.strip() for part in inside.split(",")]
         if kind == "choice":
-            return key, distributions.CategoricalDistribution([_yaml(part) for part in parts])
+            return key, distributions.CategoricalDistribution(list(map(yaml.load, parts)))
         low, high = map(int if kind == "int" else float, parts)
         if kind == "int":
             return key, distributions.IntDistribution(low, high)
@@ -144,10 +143,6 @@ def parsed(text: str) -> tuple[str, "BaseDistribution"]:
     except ValueError as error:
         why = f" ({error})" if match and str(error) else ""
         raise UserError(f"--over is {text!r}{why}, allowed: {FORM}") from error
-
-
-def _yaml(text: str) -> Any:
-    return YAML(typ="safe", pure=True).load(text)
 
 
 def check_values(space: Mapping[str, "BaseDistribution"]) -> None:
@@ -160,12 +155,8 @@ def check_values(space: Mapping[str, "BaseDistribution"]) -> None:
     for key, range_ in space.items():
         if key not in known:
             raise UserError(f"--over: {PARAMS} has no {key}")
-        for value in _ends(range_):
+        for value in getattr(range_, "choices", None) or (range_.low, range_.high):
             check(changed(read(PARAMS), {key: value}), Params, PARAMS)
-
-
-def _ends(range_: Any) -> Iterator[Any]:
-    yield from getattr(range_, "choices", None) or (range_.low, range_.high)
 
 
 def check_committed() -> None:

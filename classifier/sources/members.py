@@ -65,8 +65,8 @@ class Unreadable(Exception):  # noqa: N818 - no error of the run: it goes on
 class Members:
     """What a source holds: safe relative POSIX paths (NFC), sorted, and their bytes.
 
-    `paths` are without the folder that wraps all of them, if one does; `skipped` tells what was
-    left out, sorted, under names as found. `lost` has the same by paths like those of `paths`
+    `paths` are without `top`, the folder that wraps all of them, if one does; `skipped` tells what
+    was left out, sorted, under names as found. `lost` has the same by paths like those of `paths`
     (beginning with ../ outside of the wrapping folder), for what may have been a class: files and
     links with the reason, and folders, which end with a slash and have no reason.
     """
@@ -82,7 +82,7 @@ class Members:
         self._skipped: dict[Skipped, None] = {}
         self.lost: dict[str, str] = {}
         usable = self._usable(entries)
-        top = _wrapping(usable)
+        self.top = top = _wrapping(usable)
         self._entries = {path.removeprefix(top): entry for path, entry in usable.items()}
         self.lost = {
             path.removeprefix(top) if path.startswith(top) else f"../{path}": reason
