@@ -10,19 +10,10 @@ from numpy.typing import NDArray
 
 from classifier.base.splits import Split
 from classifier.evaluation.explanations import activations, grad_cam
-from classifier.report import pictures
+from classifier.report import page, pictures
 from classifier.training.augmentation import Augmentation
 
-PICTURES = (
-    "samples",
-    "augmentation",
-    "mistakes",
-    "disagreements",
-    "gradcam",
-    "activations",
-    "label_errors",
-    "outliers",
-)
+PICTURES = tuple(page.PICTURES)
 
 
 def draw(

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from classifier.base.wording import counted
+
 NAMED = 12  # paths that a finding shows at most
 REASONS = 8  # why files were left out, named one by one
 
@@ -52,12 +54,13 @@ def _exact(exact: dict[str, Any]) -> Iterator[Finding]:
     if not exact["groups"]:
         yield Finding("No two files are the same.")
         return
-    text = f"{_count(exact['images'], 'file', 'files')} in {_groups(exact['groups'])} are the same"
+    text = f"{counted(exact['images'], 'file')} in {counted(exact['groups'], 'group')} are the same"
     across, labels = exact["groups_across_splits"], exact["groups_with_different_labels"]
     if across:
-        text += f"; {_groups(across)} {_lie(across)} across splits"
+        text += f"; {_count(across, 'group lies', 'groups lie')} across splits"
     if labels:
-        text += f"; {_groups(labels)} {_carry(labels)} different labels, of which one must be wrong"
+        number = _count(labels, "group carries", "groups carry")
+        text += f"; {number} different labels, of which one must be wrong"
     shown = [" = ".join(group["paths"]) for group in exact["listed"]]
     yield Finding(f"{text}.", bool(across or labels), shown[:NAMED])
 
@@ -139,17 +142,5 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def _groups(number: int) -> str:
-    return _count(number, "group", "groups")
-
-
 def _pairs_lie(number: int) -> str:
     return _count(number, "pair lies", "pairs lie")
-
-
-def _lie(number: int) -> str:
-    return "lies" if number == 1 else "lie"
-
-
-def _carry(number: int) -> str:
-    return "carries" if number == 1 else "carry"

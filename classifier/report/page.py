@@ -89,10 +89,10 @@ class Report:
         dataset: data/raw/dataset.json.
         quality: data/splits/report.json.
         details: data/evaluation/details.json.
-        curves: by model, as all tables: the rows of its files under plots/.
+        curves: by model, as in charts: the rows of its files under plots/.
         kept: by model, the epoch whose weights are the model's.
         trained: by model, data/models/NAME.json: its recipe and its note.
-        roc, precision_recall, reliability, scores, confusion: tables.
+        charts: tables by kind (roc, precision_recall, reliability, scores, confusion) and model.
         pictures: PNG files by name, those of `PICTURES`.
         params: params.yaml.
         versions: of what the report was made with.
@@ -104,11 +104,7 @@ class Report:
     curves: dict[str, list[dict[str, Any]]]
     kept: dict[str, int]
     trained: dict[str, dict[str, str]]
-    roc: dict[str, list[dict[str, Any]]]
-    precision_recall: dict[str, list[dict[str, Any]]]
-    reliability: dict[str, list[dict[str, Any]]]
-    scores: dict[str, list[dict[str, Any]]]
-    confusion: dict[str, list[dict[str, Any]]]
+    charts: dict[str, dict[str, list[dict[str, Any]]]]
     pictures: dict[str, Path]
     params: dict[str, Any]
     versions: dict[str, str]
@@ -129,11 +125,7 @@ def gather(
         curves={name: read_curve(Path("plots/curves") / f"{name}.tsv") for name in names},
         kept={name: read_json(Path("metrics") / f"{name}.json")["best_epoch"] for name in names},
         trained={name: read_json(Path("data/models") / f"{name}.json") for name in names},
-        roc=charts["roc"],
-        precision_recall=charts["precision_recall"],
-        reliability=charts["reliability"],
-        scores=charts["scores"],
-        confusion=charts["confusion"],
+        charts=charts,
         pictures=pictures,
         params=params,
         versions=versions(),
@@ -177,61 +169,61 @@ def render(path: Path, content: Report) -> None:
 
 
 def view(content: Report) -> dict[str, Any]:
-    """Everything that the template shows, in the order of the page."""
-    details = content.details
-    names, classes = list(details["models"]), details["classes"]
-    tests = {name: details["models"][name]["test"] for name in names}
-    return {
-        "dataset": content.dataset,
-        "classes": classes,
-        "images": details["images"],
-        "names": names,
-        "colours": [colour(number) for number in range(len(names))],
-        "recipes": {name: content.trained[name]["recipe"] for name in names},
-        "notes": {name: content.trained[name]["note"] for name in names},
-        "costs": [details["models"][name]["cost"] for name in names],
+    """What the template shows: what there is, and what is put into words and charts here."""
+    details, models = content.details, content.details["models"]
+    tests = {name: model["test"] for name, model in models.items()}
+    positive = details["positive"]
+    x_label = f"score of {positive}" if positive else "confidence"
+
+    def tables(kind: str) -> dict[str, list[dict[str, Any]]]:
+        return {name: content.charts[kind].get(name, []) for name in models}
+
+    def areas(key: str) -> list[float]:
+        return [test[key]["value"] for test in tests.values()]
+
+    derived = {
+        "names": list(models),
+        "colours": [colour(number) for number in range(len(models))],
         "tests": tests,
         "best": best_sentence(tests),
-        "comparisons": [one["sentence"] for one in details["comparisons"]],
         "scale": accuracy_scale(tests),
         "rows": figure_rows(details),
-        "training": training(content.curves, content.kept),
-        "tested": {name: tested(**details["models"][name]["tested"]) for name in names},
         "learning": [
             charts.learning(content.curves, content.kept, measure)
             for measure in ("accuracy", "loss")
         ],
-        "ranking": ranking(content, names),
-        "reliability": [
-            charts.reliability(name, number, content.reliability.get(name, []))
-            for number, name in enumerate(names)
+        "ranking": [
+            charts.roc(tables("roc"), areas("roc_auc")),
+            charts.precision_recall(tables("precision_recall"), areas("average_precision")),
         ],
-        "calibration": [calibration_sentence(name, details["models"][name]) for name in names],
-        "histograms": histograms(content, names),
+        "reliability": [
+            charts.reliability(name, number, rows)
+            for number, (name, rows) in enumerate(tables("reliability").items())
+        ],
+        "calibration": [calibration_sentence(name, model) for name, model in models.items()],
+        "histograms": [
+            charts.histogram(name, rows, x_label) for name, rows in tables("scores").items()
+        ],
         "score_labels": list(
-            dict.fromkeys(row["label"] for rows in content.scores.values() for row in rows)
+            dict.fromkeys(
+                row["label"] for rows in content.charts["scores"].values() for row in rows
+            )
         ),
-        "positive": details["positive"],
-        "outliers": details["outliers"],
         "thresholds": {
-            name: details["models"][name]["threshold"]
-            for name in names
-            if details["models"][name]["threshold"]
+            name: model["threshold"] for name, model in models.items() if model["threshold"]
         },
         "confusions": [
-            charts.confusion(name, number, content.confusion[name])
-            for number, name in enumerate(names)
+            charts.confusion(name, number, rows)
+            for number, (name, rows) in enumerate(tables("confusion").items())
         ]
-        if len(classes) > MOST_CLASSES_SHOWN
+        if len(details["classes"]) > MOST_CLASSES_SHOWN
         else [],
-        "suspects": details["label_errors"],
         "findings": findings(content.quality, content.params["split"]["drop_leaks"]),
-        "quality_classes": content.quality.get("classes", {}),
         "parts": parts(content.quality),
         "pictures": pictures(content.pictures),
         "params": dict(leaves(content.params)),
-        "versions": content.versions,
     }
+    return vars(content) | details | derived
 
 
 def best_sentence(tests: dict[str, dict[str, Any]]) -> str:
@@ -308,39 +300,6 @@ def figure_rows(details: dict[str, Any]) -> list[tuple[str, list[Row]]]:
     return groups
 
 
-def training(curves: dict[str, list[dict[str, Any]]], kept: dict[str, int]) -> dict[str, str]:
-    """Which epoch of each model was kept."""
-    return {name: f"epoch {kept[name]} of {len(rows)} was kept" for name, rows in curves.items()}
-
-
-def tested(policy: str, why: str) -> str:
-    """The precision that a model was tested in, and why in it."""
-    return f"{policy}, {why}" if why else policy
-
-
-def ranking(content: Report, names: list[str]) -> list[charts.Chart]:
-    """ROC and precision-recall curves."""
-    tests = [content.details["models"][name]["test"] for name in names]
-
-    def areas(key: str) -> list[float]:
-        return [test[key]["value"] for test in tests]
-
-    return [
-        charts.roc({name: content.roc.get(name, []) for name in names}, areas("roc_auc")),
-        charts.precision_recall(
-            {name: content.precision_recall.get(name, []) for name in names},
-            areas("average_precision"),
-        ),
-    ]
-
-
-def histograms(content: Report, names: list[str]) -> list[charts.Chart]:
-    """Test pictures by score, a chart a model."""
-    positive = content.details["positive"]
-    x_label = f"score of {positive}" if positive else "confidence"
-    return [charts.histogram(name, content.scores.get(name, []), x_label) for name in names]
-
-
 def calibration_sentence(name: str, model: dict[str, Any]) -> str:
     """Whether a model's confidence may be trusted, before and after temperature scaling."""
     before, after = model["test"]["ece"], model["calibrated"]["ece"]
@@ -354,10 +313,9 @@ def calibration_sentence(name: str, model: dict[str, Any]) -> str:
 
 
 def _beyond_chance(ece: dict[str, Any]) -> str:
+    more = "more" if ece["value"] > ece["if_calibrated_95"] else "no more"
     chance = points(ece["if_calibrated_95"])
-    if ece["value"] > ece["if_calibrated_95"]:
-        return f"more than chance explains (up to {chance} for a perfectly calibrated model)"
-    return f"no more than chance explains (up to {chance} for a perfectly calibrated model)"
+    return f"{more} than chance explains (up to {chance} for a perfectly calibrated model)"
 
 
 def parts(quality: dict[str, Any]) -> list[str]:
@@ -417,6 +375,5 @@ def interval(figure: dict[str, Any], as_percent: bool) -> str:
     """«95.4 to 98.3», or with three decimals; empty where there is none."""
     if figure.get("low") is None:
         return ""
-    if as_percent:
-        return f"{points(figure['low'])} to {points(figure['high'])}"
-    return f"{decimals(figure['low'])} to {decimals(figure['high'])}"
+    written = points if as_percent else decimals
+    return f"{written(figure['low'])} to {written(figure['high'])}"

@@ -50,7 +50,7 @@ def samples(path: Path, split: Split, seed: int = 0) -> None:
     for number, name in enumerate(split.classes[:CLASSES_SHOWN]):
         members = np.flatnonzero(split.labels == number)
         drawn = np.sort(rng.permutation(members)[:COLUMNS])
-        tiles = [Tile(split.images[i], _path_lines(split.paths[i])) for i in drawn]
+        tiles = [_tile(split, i) for i in drawn]
         rows.append(Row(Line(f"{name} · {counted(len(members), 'training picture')}"), tiles))
     note = "Drawn at random from the training split, as the networks see them."
     if len(split.classes) > CLASSES_SHOWN:
@@ -108,10 +108,7 @@ def mistakes(path: Path, test: Split, scores: Scores) -> None:
         predicted = table.argmax(axis=1)
         wrong = np.flatnonzero(predicted != test.labels)
         surest = wrong[np.argsort(-table[wrong].max(axis=1), kind="stable")][:MISTAKES]
-        tiles = [
-            Tile(test.images[i], [*_label_and_prediction(test, i, table), *_path_of(test, i)])
-            for i in surest
-        ]
+        tiles = [_tile(test, i, *_label_and_prediction(test, i, table)) for i in surest]
         said = f"{model} · {len(wrong):,} of {len(test):,} test pictures wrong"
         if len(wrong) > len(surest):
             said += f", the {len(surest)} surest"
@@ -136,10 +133,7 @@ def disagreements(path: Path, test: Split, scores: Scores) -> None:
     for pattern in np.unique(right[:, differ], axis=1).T[::-1]:
         members = np.flatnonzero(differ & (right == pattern[:, np.newaxis]).all(axis=0))
         widest = members[np.argsort(-spread[members], kind="stable")][:COLUMNS]
-        tiles = [
-            Tile(test.images[i], [*_each_model(test, i, scores), *_path_of(test, i)])
-            for i in widest
-        ]
+        tiles = [_tile(test, i, *_each_model(test, i, scores)) for i in widest]
         who = _who_is_right(models[pattern], models[~pattern])
         rows.append(Row(Line(f"{who} · {counted(len(members), 'test picture')}"), tiles))
     save_page(
@@ -174,7 +168,7 @@ def to_explain(test: Split, scores: Scores, seed: int = 0) -> NDArray[np.int64]:
     wrong = {model: table.argmax(axis=1) != test.labels for model, table in scores.items()}
     how_many = np.sum(list(wrong.values()), axis=0)
     good = rng.permutation(np.flatnonzero(how_many == 0))
-    turn = np.zeros(len(good), int)  # the how-manieth of its class each one is
+    turn = np.zeros(len(good), int)  # rank of each picture within its class
     for number in range(len(test.classes)):
         same = test.labels[good] == number
         turn[same] = np.arange(same.sum())
@@ -203,10 +197,7 @@ def grad_cam(
         rows: of the pictures in the test split.
         heat: of each model, float32 [pictures, h, w], 0 to 1.
     """
-    originals = [
-        Tile(test.images[i], [Line(f"label {test.classes[test.labels[i]]}"), *_path_of(test, i)])
-        for i in rows
-    ]
+    originals = [_tile(test, i, Line(f"label {test.classes[test.labels[i]]}")) for i in rows]
     shown = [Row(Line("The pictures"), originals)]
     for number, (model, maps) in enumerate(heat.items()):
         tiles = [
@@ -287,13 +278,11 @@ def label_errors(
         shown: at most so many.
     """
     tiles = [
-        Tile(
-            splits[one["split"]].images[one["row"]],
-            [
-                Line(f"label {one['label']}", WRONG),
-                Line(f"looks like {one['suggested']}, {percent(one['confidence'])}"),
-                *_path_lines(one["path"]),
-            ],
+        _tile(
+            splits[one["split"]],
+            one["row"],
+            Line(f"label {one['label']}", WRONG),
+            Line(f"looks like {one['suggested']}, {percent(one['confidence'])}"),
         )
         for one in found[:shown]
     ]
@@ -312,10 +301,7 @@ def label_errors(
 def outliers(path: Path, splits: Mapping[str, Split], found: Sequence[Mapping[str, Any]]) -> None:
     """Draw the pictures that look like few others, as `find_outliers` lists them."""
     tiles = [
-        Tile(
-            splits[one["split"]].images[one["row"]],
-            [Line(f"{one['label']}, {one['split']}"), *_path_lines(one["path"])],
-        )
+        _tile(splits[one["split"]], one["row"], Line(f"{one['label']}, {one['split']}"))
         for one in found
     ]
     said = f"The {counted(len(found), 'picture')} of all splits that are furthest from their like"
@@ -352,11 +338,8 @@ def _each_model(test: Split, i: int, scores: Scores) -> list[Line]:
     return lines
 
 
-def _path_of(test: Split, i: int) -> list[Line]:
-    return _path_lines(test.paths[i])
-
-
-def _path_lines(path: str) -> list[Line]:
-    """Return the folder and the name, a line each."""
-    folder, slash, name = path.rpartition("/")
-    return [Line(folder + slash, MUTED), Line(name, MUTED)] if folder else [Line(name, MUTED)]
+def _tile(split: Split, i: int, *lines: Line) -> Tile:
+    """Make a tile of a picture over some lines, the folder and the name last."""
+    folder, slash, name = split.paths[i].rpartition("/")
+    above = [Line(folder + slash, MUTED)] if folder else []
+    return Tile(split.images[i], [*lines, *above, Line(name, MUTED)])

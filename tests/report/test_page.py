@@ -137,11 +137,13 @@ def content(folder, classes=("cats", "dogs"), n=300) -> report.Report:
         curves={name: learning(strength) for name, strength in STRENGTHS.items()},
         kept={"baseline": 6, "augmented": 5, "vgg16": 7},
         trained={name: {"recipe": f"how {name} was trained", "note": ""} for name in STRENGTHS},
-        roc=roc,
-        precision_recall=precision_recall,
-        reliability=reliability,
-        scores=histograms,
-        confusion=confusion,
+        charts={
+            "roc": roc,
+            "precision_recall": precision_recall,
+            "reliability": reliability,
+            "scores": histograms,
+            "confusion": confusion,
+        },
         pictures={
             name: picture(folder / f"{name}.png", 900 + 20 * number, 600)
             for number, name in enumerate(report.PICTURES)
