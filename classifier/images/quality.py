@@ -67,10 +67,11 @@ def report(
     sharpness = np.array([fact.sharpness for fact in every])
     shorter = np.array([min(fact.width, fact.height) for fact in every])
     deep = sum(fact.brightest is not None for fact in every)
+    of_class = Counter(labels).values()
     return {
         "images": len(rows),
         "classes": _classes(rows),
-        "class_imbalance": _imbalance(labels),
+        "class_imbalance": round(max(of_class) / min(of_class), 3) if rows else None,
         "rejected": _rejected(rejected),
         "exact_duplicates": _exact(rows),
         "near_duplicates": _near(rows, pairs, distance),
@@ -105,12 +106,6 @@ def _classes(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
         if "" in parts:
             classes[label]["left_out"] = both[label, ""]
     return classes
-
-
-def _imbalance(labels: Sequence[str]) -> float | None:
-    """Images of the largest class for each of the smallest."""
-    counts = Counter(labels).values()
-    return round(max(counts) / min(counts), 3) if counts else None
 
 
 def _rejected(rejected: Sequence[tuple[str, str]]) -> dict[str, Any]:

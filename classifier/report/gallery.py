@@ -96,25 +96,18 @@ def save_page(
     for row, tiles in strips:
         _draw_strip(page, top, row, tiles, tile)
         top += _strip_height(row, tiles, tile)
-    save_figure(path, page.figure)
-
-
-def save_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as PNG, without the name and version of the program that drew it."""
+    # Without the name and version of the program that drew it.
     with whole(path) as beside:
-        figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
+        page.figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def _strip_height(row: Row, tiles: Sequence[Tile], tile: float) -> float:
     heading = (HEADING * LEADING + GAP / 2) if _starts(row, tiles) else 0.0
     if not tiles:
         return heading + GAP
-    return heading + tile + _caption_height(tiles) + GAP
-
-
-def _caption_height(tiles: Sequence[Tile]) -> float:
     lines = max(len(tile.caption) for tile in tiles)
-    return lines * CAPTION * LEADING + (GAP / 2 if lines else 0)
+    caption = lines * CAPTION * LEADING + (GAP / 2 if lines else 0)
+    return heading + tile + caption + GAP
 
 
 def _starts(row: Row, tiles: Sequence[Tile]) -> bool:

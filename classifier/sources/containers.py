@@ -29,6 +29,7 @@ TAR_HEADER_BYTES = 1 << 17
 ZIP_HEADER_BYTES = 30  # before a member, without its name
 # A Mac counts a zip's bytes modulo this.
 WRAP = 1 << 32
+UNDECODED = "surrogateescape"  # of bytes that are not UTF-8, as in names of Python's own
 UNICODE_PATH = 0x7075  # the extra field with a name in UTF-8
 # Of Windows, where zips hold names in the code page of the place: Japan's, those of the Americas
 # and Western Europe, Russia's. In each a word's letters are of these scripts.
@@ -104,7 +105,7 @@ def kind_of(source: str, file: IO[bytes]) -> str:
     if kind := magic(head):
         return kind
     try:
-        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+        tarfile.TarInfo.frombuf(head, "utf-8", UNDECODED)
         return "tar"
     except DAMAGE as error:
         if zipfile.is_zipfile(file):  # behind a program that unpacks it, say
@@ -167,41 +168,33 @@ def _unwrap(infos: list[zipfile.ZipInfo]) -> None:
 
 
 def _zip_names(source: str, infos: list[zipfile.ZipInfo]) -> list[str]:
-    """Decode members' names: by the flag or field for UTF-8, as UTF-8, or by a code page."""
-    known = [_unicode_path(info) for info in infos]
-    unknown = {
-        raw
-        for info, name in zip(infos, known, strict=True)
-        if name is None and not _is_utf_8(raw := info.orig_filename.encode("cp437"))
-    }
+    """The names of members: by the flag or field for UTF-8, as UTF-8, or else by a code page."""
+    names = [_zip_name(info) for info in infos]
+    unknown = {name for name in names if isinstance(name, bytes) and not _is_utf_8(name)}
     page = next((one for one in CODE_PAGES if _reads(unknown, one)), "") if unknown else ""
     if page:
         print(f"{source}: its names are read as {page}, a code page of Windows", file=sys.stderr)
 
-    def decoded(raw: bytes) -> str:
-        return raw.decode(page) if raw in unknown and page else raw.decode(errors="surrogateescape")
+    def decoded(name: str | bytes) -> str:
+        if isinstance(name, str):
+            return name
+        return name.decode(page) if page and name in unknown else name.decode(errors=UNDECODED)
 
-    pairs = zip(infos, known, strict=True)
-    return [
-        decoded(info.orig_filename.encode("cp437")) if name is None else name
-        for info, name in pairs
-    ]
+    return list(map(decoded, names))
 
 
-def _unicode_path(info: zipfile.ZipInfo) -> str | None:
-    """Read a name that the archive says is UTF-8, by a flag or by a field of Info-ZIP's."""
+def _zip_name(info: zipfile.ZipInfo) -> str | bytes:
+    """A name that the archive says is UTF-8, by a flag or a field of Info-ZIP's; or its bytes."""
     if info.flag_bits & 0x800:
         return info.orig_filename
-    extra = info.extra
+    raw, extra = info.orig_filename.encode("cp437"), info.extra
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + size], extra[4 + size :]
         # A program that knows no such field may have renamed the member since: hence the checksum.
-        if kind == UNICODE_PATH and field[1:5] == struct.pack(
-            "<L", zlib.crc32(info.orig_filename.encode("cp437"))
-        ):
-            return field[5:].decode(errors="surrogateescape")
-    return None
+        if kind == UNICODE_PATH and field[1:5] == struct.pack("<L", zlib.crc32(raw)):
+            return field[5:].decode(errors=UNDECODED)
+    return raw
 
 
 def _is_utf_8(raw: bytes) -> bool:
@@ -269,7 +262,7 @@ def tar_entries(file: IO[bytes]) -> Iterator[Entry]:
     """
     file.seek(0)
     archive = tarfile.open(  # noqa: SIM115 - there is nothing to close but the file beneath
-        fileobj=_BoundedReads(file), mode="r:", encoding="utf-8", errors="surrogateescape"
+        fileobj=_BoundedReads(file), mode="r:", encoding="utf-8", errors=UNDECODED
     )
     last = -1
     places: dict[str, tuple[int, int]] = {}  # offset and size, of what a hard link may mean

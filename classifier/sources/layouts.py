@@ -138,7 +138,9 @@ def detect(
         notes += [*found.notes, *_lost_classes(found, paths, lost)]
         found = Source(found.words, pictures, _strays(paths, pictures, found.aside), notes)
     _check_classes(found, lost)
-    return _without_a_lone_part(found)
+    if len({picture.part for picture in found.pictures}) > 1:
+        return found
+    return replace(found, pictures=[replace(picture, part="") for picture in found.pictures])
 
 
 def _by_table_or_names(top: Folder, read: Callable[[str], bytes]) -> Source | Found | None:
@@ -519,12 +521,6 @@ def _check_classes(source: Source, lost: Mapping[str, str]) -> None:
                 f"the classes {first} and {label} differ only in case: "
                 "merge them if they are one, rename one if they are two"
             )
-
-
-def _without_a_lone_part(source: Source) -> Source:
-    if len({picture.part for picture in source.pictures}) > 1:
-        return source
-    return replace(source, pictures=[replace(one, part="") for one in source.pictures])
 
 
 def _found(paths: Sequence[str], lost: Mapping[str, str]) -> str:

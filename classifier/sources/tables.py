@@ -32,6 +32,7 @@ LABEL_COLUMNS = (
 )
 PART_COLUMNS = ("part", "split", "set", "subset", "partition")
 GROUP_COLUMNS = ("group",)
+FLAGS = ("0", "1", "0.0", "1.0")  # in a column per class
 # Words in the name of a table that gives labels.
 CLAIMS = frozenset({"label", "labels", "class", "classes", "annotation", "annotations", "truth"})
 ENDINGS = (".csv", ".tsv")
@@ -95,7 +96,7 @@ class _Table:
         flags = tuple(
             at
             for at in range(len(self.header))
-            if at not in others and all(_flag(_cell(cells, at)) for _, cells in self.lines)
+            if at not in others and all(_cell(cells, at) in FLAGS for _, cells in self.lines)
         )
         single = sum(len(_set_flags(cells, flags)) == 1 for _, cells in self.lines)
         return flags if len(flags) > 1 and 2 * single > len(self.lines) else ()
@@ -384,10 +385,6 @@ def _column(cell: str) -> str:
 
 def _cell(cells: list[str], at: int | None) -> str:
     return "" if at is None or at >= len(cells) else cells[at].strip()
-
-
-def _flag(cell: str) -> bool:
-    return cell in ("0", "1", "0.0", "1.0")
 
 
 def _set_flags(cells: list[str], flags: Sequence[int]) -> list[int]:
