@@ -43,20 +43,14 @@ Outputs = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Format:
-    """A way to keep a model.
+    """A way to keep a model."""
 
-    Attributes:
-        suffix: of the file; "" for a folder.
-        write: the model and its metadata, to a path.
-        opened: from that path and Keras's model to a function from pictures to the outputs of what
-            was written; the model is for formats that hold a part of it.
-        needs: modules beyond requirements.txt.
-    """
-
-    suffix: str
-    write: Callable[[Model, Path, Metadata], None]
+    suffix: str  # of the file; "" for a folder
+    write: Callable[[Model, Path, Metadata], None]  # the model and its metadata, to a path
+    # From that path and Keras's model to a function from pictures to the outputs of what was
+    # written; the model is for formats that hold a part of it.
     opened: Callable[[Path, Model], Outputs]
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()  # modules beyond requirements.txt
 
 
 def run(options: Namespace) -> None:

@@ -28,17 +28,12 @@ def _model(name: str) -> str:
 
 
 class Figure(Section):
-    """An accuracy to measure.
+    """An accuracy to measure."""
 
-    Attributes:
-        split: of the pictures it is measured on.
-        epoch: after which; None: with the weights that are kept, those of lowest validation loss.
-        published: what the source says of it, in words where it is vague.
-    """
-
-    split: Literal["train", "validation", "test"]
+    split: Literal["train", "validation", "test"]  # of the pictures it is measured on
+    # After which; None: with the weights that are kept, those of lowest validation loss.
     epoch: Count | None = None
-    published: Name | None = None
+    published: Name | None = None  # what the source says of it, in words where it is vague
 
     @model_validator(mode="after")
     def _weights_are_there(self) -> Self:
@@ -48,25 +43,16 @@ class Figure(Section):
 
 
 class Recipe(Section):
-    """A published training.
+    """A published training."""
 
-    Attributes:
-        title: what it is.
-        source: who published it.
-        note: in what it differs from its source.
-        model: that this pipeline makes; or
-        pipeline: the folder of another, which leaves `accuracy` and `examples` in metrics.json.
-        params: what differs from params.yaml, by dotted key.
-        accuracy: what is measured.
-    """
-
-    title: Name
-    source: Name
-    note: Name | None = None
-    model: Annotated[str, AfterValidator(_model)] | None = None
+    title: Name  # what it is
+    source: Name  # who published it
+    note: Name | None = None  # in what it differs from its source
+    model: Annotated[str, AfterValidator(_model)] | None = None  # that this pipeline makes; or
+    # The folder of another, which leaves `accuracy` and `examples` in metrics.json.
     pipeline: Name | None = None
-    params: dict[str, Any]
-    accuracy: Annotated[list[Figure], Field(min_length=1)]
+    params: dict[str, Any]  # what differs from params.yaml, by dotted key
+    accuracy: Annotated[list[Figure], Field(min_length=1)]  # what is measured
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

@@ -32,46 +32,27 @@ CODE = ("*.py", "*dvc.yaml", "data/catalog")
 
 @dataclass(frozen=True)
 class Result:
-    """A measured accuracy.
+    """A measured accuracy."""
 
-    Attributes:
-        recipe: its name.
-        seed: of the training.
-        split: of the pictures.
-        epoch: after which; `kept` for the weights that are kept.
-        accuracy: from 0 to 1, four decimals.
-        pictures: of the split.
-        machine: its class, as of a sweep's nodes.
-        commit: that the experiment started from.
-    """
-
-    recipe: str
-    seed: int
-    split: str
-    epoch: str
-    accuracy: float
-    pictures: int
-    machine: str
-    commit: str
+    recipe: str  # its name
+    seed: int  # of the training
+    split: str  # of the pictures
+    epoch: str  # after which; `kept` for the weights that are kept
+    accuracy: float  # from 0 to 1, four decimals
+    pictures: int  # of the split
+    machine: str  # its class, as of a sweep's nodes
+    commit: str  # that the experiment started from
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A finished DVC experiment.
+    """A finished DVC experiment."""
 
-    Attributes:
-        name: as DVC has it.
-        start: the commit that it started from.
-        revision: its own commit.
-        seed: of its training.
-        machine: as its commit's message says, which a sweep writes; without, it ran here.
-    """
-
-    name: str
-    start: str
-    revision: str
-    seed: int
-    machine: str
+    name: str  # as DVC has it
+    start: str  # the commit that it started from
+    revision: str  # its own commit
+    seed: int  # of its training
+    machine: str  # as its commit's message says, which a sweep writes; without, it ran here
 
     @property
     def commit(self) -> str:

@@ -26,68 +26,41 @@ SHARED = ("downloads", "features", "checkpoints")  # of .cache: the same for all
 
 @dataclass(frozen=True)
 class Experiment:
-    """One combination of overrides.
+    """One combination of overrides."""
 
-    Attributes:
-        name: of the DVC experiment.
-        overrides: as `dvc exp run -S` takes them.
-    """
-
-    name: str
-    overrides: tuple[str, ...]
+    name: str  # of the DVC experiment
+    overrides: tuple[str, ...]  # as `dvc exp run -S` takes them
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is the same for all experiments of a sweep.
+    """What is the same for all experiments of a sweep."""
 
-    Attributes:
-        commit: the baseline, its SHA.
-        mirror: DATA_MIRROR, or empty.
-        author: name and e-mail address of who asked, for the experiments' commits.
-        models: whether they come back too.
-    """
-
-    commit: str
-    mirror: str
-    author: tuple[str, str]
-    models: bool
+    commit: str  # the baseline, its SHA
+    mirror: str  # DATA_MIRROR, or empty
+    author: tuple[str, str]  # name and e-mail address of who asked, for the experiments' commits
+    models: bool  # whether they come back too
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place where one experiment runs at a time.
+    """A place where one experiment runs at a time."""
 
-    Attributes:
-        node: Ray's identifier of the node.
-        host: the machine's name.
-        cpus: cores of each experiment there.
-        gpus: GPUs of each experiment there.
-        number: of the slot on its host, counted from 0.
-    """
-
-    node: str
-    host: str
-    cpus: int
-    gpus: float
-    number: int
+    node: str  # Ray's identifier of the node
+    host: str  # the machine's name
+    cpus: int  # cores of each experiment there
+    gpus: float  # GPUs of each experiment there
+    number: int  # of the slot on its host, counted from 0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an experiment ended.
+    """How an experiment ended."""
 
-    Attributes:
-        failure: a line that says why there is no result; empty where there is one.
-        log: what DVC and the stages printed.
-        refs: a git bundle of the experiment's reference.
-        files: a tar archive of DVC cache objects that were asked for.
-    """
-
-    failure: str = ""
-    log: str = ""
-    refs: bytes = b""
-    files: bytes = b""
+    failure: str = ""  # a line that says why there is no result; empty where there is one
+    log: str = ""  # what DVC and the stages printed
+    refs: bytes = b""  # a git bundle of the experiment's reference
+    files: bytes = b""  # a tar archive of DVC cache objects that were asked for
 
 
 @dataclass

@@ -119,23 +119,14 @@ class Undecodable(Exception):  # noqa: N818 -- a fact about a file, not a fault 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture and what its file said of it.
+    """A decoded picture and what its file said of it."""
 
-    Attributes:
-        pixels: uint8 [size, size, 3], RGB.
-        width: in pixels, as a person sees it (turned as EXIF says).
-        height: likewise.
-        format: JPEG, PNG, GIF, BMP, WEBP, AVIF, JPEG2000, TIFF or PPM.
-        mode: Pillow's name of the pixels as stored (RGB, L, P, CMYK, I;16, ...).
-        brightest: the highest level of 16-bit grey; None for all other pictures.
-    """
-
-    pixels: NDArray[np.uint8]
-    width: int
-    height: int
-    format: str
-    mode: str
-    brightest: int | None = None
+    pixels: NDArray[np.uint8]  # uint8 [size, size, 3], RGB
+    width: int  # in pixels, as a person sees it (turned as EXIF says)
+    height: int  # likewise
+    format: str  # JPEG, PNG, GIF, BMP, WEBP, AVIF, JPEG2000, TIFF or PPM
+    mode: str  # Pillow's name of the pixels as stored (RGB, L, P, CMYK, I;16, ...)
+    brightest: int | None = None  # the highest level of 16-bit grey; None for all other pictures
 
 
 def decode(

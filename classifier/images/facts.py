@@ -14,25 +14,18 @@ from classifier.images.decode import Picture
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts of a picture.
+    """The facts of a picture; width, height, format, mode and brightest as in Picture."""
 
-    Attributes:
-        sha256: of the file's bytes, hexadecimal.
-        width, height, format, mode, brightest: as in Picture.
-        brightness: mean of the grey levels (ITU-R 601), 0 to 255.
-        sharpness: variance of the 4-neighbour Laplacian of the grey levels (Pech-Pacheco et al.
-            2000), of the resized picture: what a network gets to see.
-        hash: imagehash's 64-bit phash (DCT) of the resized picture.
-    """
-
-    sha256: str
+    sha256: str  # of the file's bytes, hexadecimal
     width: int
     height: int
     format: str
     mode: str
-    brightness: float
+    brightness: float  # mean of the grey levels (ITU-R 601), 0 to 255
+    # Variance of the 4-neighbour Laplacian of the grey levels (Pech-Pacheco et al. 2000), of the
+    # resized picture: what a network gets to see.
     sharpness: float
-    hash: int
+    hash: int  # imagehash's 64-bit phash (DCT) of the resized picture
     brightest: int | None = None
 
 

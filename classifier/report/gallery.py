@@ -39,17 +39,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture, uint8 [h, w, 3], and the lines under it.
-
-    Attributes:
-        frame: colour of a frame, or none.
-        sharp: keep the pixels' edges when the picture is enlarged.
-    """
+    """A picture, uint8 [h, w, 3], and the lines under it."""
 
     image: NDArray[np.uint8]
     caption: Sequence[Line] = ()
-    frame: str | None = None
-    sharp: bool = False
+    frame: str | None = None  # colour of a frame, or none
+    sharp: bool = False  # keep the pixels' edges when the picture is enlarged
 
 
 @dataclass(frozen=True)

@@ -83,31 +83,20 @@ PICTURES = {
 
 @dataclass(frozen=True)
 class Report:
-    """What the report is made of.
+    """What the report is made of."""
 
-    Attributes:
-        dataset: data/raw/dataset.json.
-        quality: data/splits/report.json.
-        details: data/evaluation/details.json.
-        curves: by model, as in charts: the rows of its files under plots/.
-        kept: by model, the epoch whose weights are the model's.
-        trained: by model, data/models/NAME.json: its recipe and its note.
-        charts: tables by kind (roc, precision_recall, reliability, scores, confusion) and model.
-        pictures: PNG files by name, those of `PICTURES`.
-        params: params.yaml.
-        versions: of what the report was made with.
-    """
-
-    dataset: dict[str, Any]
-    quality: dict[str, Any]
-    details: dict[str, Any]
+    dataset: dict[str, Any]  # data/raw/dataset.json
+    quality: dict[str, Any]  # data/splits/report.json
+    details: dict[str, Any]  # data/evaluation/details.json
+    # By model, as in charts: the rows of its files under plots/.
     curves: dict[str, list[dict[str, Any]]]
-    kept: dict[str, int]
-    trained: dict[str, dict[str, str]]
+    kept: dict[str, int]  # by model, the epoch whose weights are the model's
+    trained: dict[str, dict[str, str]]  # by model, data/models/NAME.json: its recipe and its note
+    # Tables by kind (roc, precision_recall, reliability, scores, confusion) and model.
     charts: dict[str, dict[str, list[dict[str, Any]]]]
-    pictures: dict[str, Path]
-    params: dict[str, Any]
-    versions: dict[str, str]
+    pictures: dict[str, Path]  # PNG files by name, those of `PICTURES`
+    params: dict[str, Any]  # params.yaml
+    versions: dict[str, str]  # of what the report was made with
 
 
 def gather(
