@@ -1,11 +1,7 @@
 """Two recipes, each trained with several seeds: groups of DVC experiments compared by name prefix.
 
-A group is made by
-
-    dvc exp run --queue -n a -S 'seed=range(1,6)'; dvc queue start
-
-which DVC 3.67 names a-1, a-2, ... in the order of the values (not after the seeds), or by a loop of
-`dvc exp run -n a-1 -S seed=1`. The group `a` is every experiment called `a` and a number.
+The group `a` is every experiment called `a` and a number, as DVC's queue names them: in the order
+of the values, not after the seeds.
 """
 
 import json

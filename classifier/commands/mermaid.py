@@ -4,13 +4,14 @@ A job's summary and a comment on GitHub take pictures by public address alone, a
 charts (https://mermaid.js.org/syntax/xyChart.html).
 """
 
-import csv
 import math
 from argparse import Namespace
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from classifier.base.family import MODELS, colour
+from classifier.report.page import read_curve
 
 QUANTITIES = ("accuracy", "loss")
 CHART = """\
@@ -51,17 +52,9 @@ def learning_curves(folder: Path) -> str:
 
 
 def _finite_rows(path: Path) -> list[dict[str, float]]:
-    """Read a curve's rows up to where the training diverged, if it did."""
-    if not path.exists():
-        return []
-    found: list[dict[str, float]] = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            values = {key: float(value) for key, value in row.items()}
-            if not all(map(math.isfinite, values.values())):
-                break
-            found.append(values)
-    return found
+    """A curve's rows up to where the training diverged, if it did."""
+    rows = read_curve(path) if path.exists() else []
+    return list(takewhile(lambda row: all(map(math.isfinite, row.values())), rows))
 
 
 def _chart(model: str, stroke: str, quantity: str, rows: Sequence[dict[str, float]]) -> str:

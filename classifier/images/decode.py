@@ -1,14 +1,12 @@
 """Decoding pictures to small RGB arrays that show what a person would see, whatever the file name.
 
-- The format is told by the first bytes. JPEG (with or without a JFIF header, MPO's first picture),
-  PNG, GIF, BMP, WebP, AVIF, JPEG 2000, TIFF and PBM/PGM/PPM are read; nothing that runs another
-  program (EPS) is.
+docs/data.md has the formats that are read and those that are refused.
+
+- The format is told by the first bytes; nothing that runs another program (EPS) is read.
 - EXIF orientation is applied; transparent parts are seen on white; of an animation, the first
   frame. CMYK and YCCK JPEGs are taken as inverted, as Adobe writes them and browsers show them.
-- 16-bit grey is scaled from the range of levels that the caller names, and not clipped to 8 bits.
 - Colour profiles (ICC) are ignored, as TensorFlow and torchvision ignore them and as ImageNet's
   weights were trained; only a CMYK file looks noticeably different in a colour-managed viewer.
-- 32-bit integer and floating-point grey is refused: no two viewers agree on its black and white.
 - A JPEG much larger than wanted is decoded at 1/2, 1/4 or 1/8 by the JPEG decoder itself, never
   below the wanted size; then averaging by a whole factor and bilinear interpolation do the rest,
   the latter as tf.image.resize does it.

@@ -180,13 +180,10 @@ def _mirrored(mirror: str, path: Path, patience: Patience) -> _Sums:
     if had is None or known is None or known.url != url or known.sha256 != had.sha256:
         known = None
     try:
-        sums = _download(file, url, path, known, patience)
+        sums = _brought(file, url, path, known, patience) or had
     except _UnavailableError as error:
         raise _UnavailableError(f"{url}: {error}") from error
-    if sums is None:
-        assert had is not None
-        return had
-    _keep(path, sums)
+    assert sums is not None  # only a request with a known file is answered "not modified"
     return sums
 
 
@@ -213,31 +210,41 @@ def _from_urls(
     path = folder / file.name
     for url in file.urls:
         try:
-            sums = _checked(file, url, path, patience)
+            sums = _brought(file, url, path, None, patience)
         except _UnavailableError as error:
             failures.append(f"{url}: {error}")
             if url != file.urls[-1]:
                 _say(f"{file.name}: {failures[-1]}; trying the next URL")
         else:
-            _keep(path, sums)
+            assert sums is not None
             return Fetched(path, sums.bytes, sums.sha256, url, "")
     return None
 
 
-def _checked(file: RemoteFile, url: str, path: Path, patience: Patience) -> _Sums:
-    sums = _download(file, url, path, None, patience)
+def _brought(
+    file: RemoteFile, url: str, path: Path, known: _Served | None, patience: Patience
+) -> _Sums | None:
+    """Download to `path`, and remember from where; None when `known` is still up to date."""
+    part = _part(path)
+    sums = _download(file, url, path, known, patience)
     if sums and sums.resumed and _difference(file, sums):
         _say(f"{file.name}: the resumed file is wrong, starting again")
-        _part(path).unlink()
-        sums = _download(file, url, path, None, patience)
-    assert sums is not None  # only a request with a known file is answered "not modified"
-    difference = _difference(file, sums)
-    if difference:
+        part.unlink()
+        sums = _download(file, url, path, known, patience)
+    if not sums:
+        return None
+    if difference := _difference(file, sums):
         rejected = path.with_name(f"{path.name}.rejected")
         with _writing(rejected):
-            _part(path).replace(rejected)
-            _memory(_part(path)).unlink(missing_ok=True)
+            part.replace(rejected)
+            _memory(part).unlink(missing_ok=True)
         raise _UnavailableError(f"{difference}; the file is kept aside as {rejected}")
+    served = _remembered(part)
+    with _writing(path):
+        part.replace(path)
+        if served:
+            write_json(_memory(path), asdict(served) | {"sha256": sums.sha256})
+        _memory(part).unlink(missing_ok=True)
     return sums
 
 
@@ -395,17 +402,6 @@ def _text(file: RemoteFile, path: Path) -> str:
         return ""
     kind = "a web page" if start.lstrip().lower().startswith(("<!doctype", "<html")) else "a text"
     return f"{kind} in the file's place ({' '.join(start.split())[:60]!r}…)"
-
-
-def _keep(path: Path, sums: _Sums) -> None:
-    """Give the checked part its name, and remember where it came from."""
-    part = _part(path)
-    served = _remembered(part)
-    with _writing(path):
-        part.replace(path)
-        if served:
-            write_json(_memory(path), asdict(served) | {"sha256": sums.sha256})
-        _memory(part).unlink(missing_ok=True)
 
 
 def _difference(file: RemoteFile, sums: _Sums) -> str:
