@@ -105,7 +105,7 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
         found = get_hydra_sweeps(paths)
         combinations = [tuple(one.get("params.yaml", ())) for one in found] or [()]
         for combination in combinations:
-            overridden(Path("params.yaml").read_text(encoding="utf-8"), combination)
+            overridden(Path("params.yaml").read_bytes(), combination)
     except (DvcException, HydraException) as error:
         reason = error.__cause__ or error
         raise UserError(f"-S {' '.join(overrides)}: {' '.join(str(reason).split())}") from error
@@ -114,13 +114,13 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
     return [Experiment(f"{name}-{i}", one) for i, one in enumerate(combinations, start=1)]
 
 
-def overridden(params: str, overrides: Sequence[str]) -> Params:
-    """Check the text of a params.yaml under some overrides, and return what it says."""
+def overridden(params: bytes, overrides: Sequence[str]) -> Params:
+    """Check the content of a params.yaml under some overrides, and return what it says."""
     from dvc.utils.hydra import apply_overrides
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "params.yaml"
-        file.write_text(params, encoding="utf-8")
+        file.write_bytes(params)
         apply_overrides(file, list(overrides))
         return load_params(file)
 
@@ -134,8 +134,8 @@ def finished(experiment: Experiment, commit: str) -> bool:
     ref = experiment_ref(commit, experiment.name)
     if not git("for-each-ref", ref).strip():
         return False
-    wanted = overridden(git("show", f"{commit}:params.yaml"), experiment.overrides)
-    if wanted != overridden(git("show", f"{ref}:params.yaml"), ()):
+    wanted = overridden(git("show", f"{commit}:params.yaml").encode(), experiment.overrides)
+    if wanted != overridden(git("show", f"{ref}:params.yaml").encode(), ()):
         raise UserError(
             f"{experiment.name} exists with other parameters: choose another name, or type "
             f"dvc exp remove {experiment.name}"
