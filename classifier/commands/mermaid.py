@@ -52,7 +52,7 @@ def learning_curves(folder: Path) -> str:
 
 
 def _finite_rows(path: Path) -> list[dict[str, float]]:
-    """A curve's rows up to where the training diverged, if it did."""
+    """Read a curve's rows up to where the training diverged, if it did."""
     rows = read_curve(path) if path.exists() else []
     return list(takewhile(lambda row: all(map(math.isfinite, row.values())), rows))
 

@@ -158,7 +158,7 @@ def render(path: Path, content: Report) -> None:
 
 
 def view(content: Report) -> dict[str, Any]:
-    """What the template shows: what there is, and what is put into words and charts here."""
+    """Gather what the template shows: what there is, and what is put into words and charts here."""
     details, models = content.details, content.details["models"]
     tests = {name: model["test"] for name, model in models.items()}
     positive = details["positive"]

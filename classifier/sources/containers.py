@@ -168,7 +168,7 @@ def _unwrap(infos: list[zipfile.ZipInfo]) -> None:
 
 
 def _zip_names(source: str, infos: list[zipfile.ZipInfo]) -> list[str]:
-    """The names of members: by the flag or field for UTF-8, as UTF-8, or else by a code page."""
+    """Decode members' names: by the flag or field for UTF-8, as UTF-8, or else by a code page."""
     names = [_zip_name(info) for info in infos]
     unknown = {name for name in names if isinstance(name, bytes) and not _is_utf_8(name)}
     page = next((one for one in CODE_PAGES if _reads(unknown, one)), "") if unknown else ""
@@ -184,7 +184,7 @@ def _zip_names(source: str, infos: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str | bytes:
-    """A name that the archive says is UTF-8, by a flag or a field of Info-ZIP's; or its bytes."""
+    """Read a name that the archive says is UTF-8, by a flag or a field of Info-ZIP's, or its bytes."""
     if info.flag_bits & 0x800:
         return info.orig_filename
     raw, extra = info.orig_filename.encode("cp437"), info.extra
