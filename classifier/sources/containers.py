@@ -184,7 +184,7 @@ def _zip_names(source: str, infos: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str | bytes:
-    """Read a name that the archive says is UTF-8, by a flag or a field of Info-ZIP's, or its bytes."""
+    """Read a name that is said to be UTF-8, by a flag or a field of Info-ZIP's; or its bytes."""
     if info.flag_bits & 0x800:
         return info.orig_filename
     raw, extra = info.orig_filename.encode("cp437"), info.extra
