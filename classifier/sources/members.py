@@ -159,14 +159,11 @@ class Members:
             return "an archive inside the source"
         if entry.size > self._limits.file_bytes:
             return self._too_large(entry.size)
-        if (
-            entry.packed is not None
-            and entry.size > BOMB_BYTES
-            and entry.size > entry.packed * self._limits.ratio
-        ):
+        ratio = self._limits.ratio
+        if entry.packed is not None and entry.size > max(BOMB_BYTES, entry.packed * ratio):
             return (
                 f"{entry.packed:,} bytes that expand to {entry.size:,}: more than "
-                f"data.limits.ratio allows ({self._limits.ratio:,})"
+                f"data.limits.ratio allows ({ratio:,})"
             )
         return ""
 
@@ -344,7 +341,7 @@ def _check_total(source: str, total: int, packed: int | None, limits: DataLimits
             f"{source} holds more bytes than data.limits.total_bytes allows "
             f"({limits.total_bytes:,})"
         )
-    if packed is not None and total > BOMB_BYTES and total > packed * limits.ratio:
+    if packed is not None and total > max(BOMB_BYTES, packed * limits.ratio):
         raise UserError(
             f"{source} expands to more than data.limits.ratio ({limits.ratio:,}) times its "
             f"{packed:,} bytes"
