@@ -316,7 +316,7 @@ def test_nothing_short_of_one_is_called_one_anywhere_on_the_page(two, tmp_path):
     }
     vgg16["threshold"] = vgg16["threshold"] | {"value": 0.9998, "note": "precision >0.999"}
     page = rendered(tmp_path, replace(two, details=two.details | {"models": models}))
-    assert ">0.999 0.999–>0.999" in page.text
+    assert ">0.999 0.999 – >0.999" in page.text
     assert "<0.001 <0.001, ≤ <0.001" in page.text
     assert "0.5: precision >0.999 >0.999" in page.text
     labels = [svg["aria-label"] or "" for svg in page.named("svg") if "aria-label" in svg]
