@@ -226,7 +226,8 @@ def test_every_figure_of_the_table_stands_there_with_its_interval(two, tmp_path)
         for key in ("roc_auc", "log_loss", "brier", "average_precision"):
             figure = test[key]
             value, low, high = (decimals(figure[end]) for end in ("value", "low", "high"))
-            assert f"{value} {low}–{high}" in text
+            to = " – " if high.startswith(">") else "–"
+            assert f"{value} {low}{to}{high}" in text
         ece = test["ece"]
         assert f"{decimals(ece['value'])} {decimals(ece['if_calibrated'])}, ≤ " in text
 
@@ -323,7 +324,7 @@ def test_nothing_short_of_one_is_called_one_anywhere_on_the_page(two, tmp_path):
     (roc,) = [label for label in labels if label.startswith("ROC")]
     assert roc.endswith("vgg16 >0.999.")
     # As the file has them: escaped, once.
-    assert "&gt;0.999<small>0.999–&gt;0.999</small>" in page.html
+    assert "&gt;0.999<small>0.999 – &gt;0.999</small>" in page.html
     assert "&lt;0.001<small>&lt;0.001, ≤ &lt;0.001</small>" in page.html
     assert not re.search(r"<\d|&amp;[gl]t;", page.html)
 
