@@ -36,7 +36,7 @@ repro: setup  ## Check params.yaml, then dvc repro, a line a stage
 try: setup  ## Train on your own pictures: make try DATA=folder
 	$(BIN)/python -m classifier train "$(DATA)"
 
-test: setup-dev  ## The tests: eleven minutes on two cores with AVX-512
+test: setup-dev  ## The tests: seven minutes on two cores with AMX
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 test-long: setup-dev  ## What takes minutes: long fuzzing, simulations, a larger run twice
