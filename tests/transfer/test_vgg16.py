@@ -31,6 +31,13 @@ def test_vgg16s_base_has_14714688_parameters(small_vgg16):
     assert small_vgg16.count_params() == 14_714_688 + (512 * 8 + 8) + (8 + 1)
 
 
+def test_the_averaged_head_is_trained_on_512_features_at_any_size():
+    model = VGG16.build["average"](64, 2, None, dense_units=8)
+    assert model.count_params() == 14_714_688 + (512 * 8 + 8) + (8 + 1)
+    frozen, _ = cut(model, VGG16.head_starts_after["average"])
+    assert frozen.output_shape == (None, 512)
+
+
 def test_vgg16_takes_32_pixels_and_not_31():
     with pytest.raises(ValueError, match="31"):
         vgg16(31, 2, None)
