@@ -87,7 +87,7 @@ def _fuses(layer: keras.Operation) -> bool:
     """Whether it is a normalization that `FusedBatchNormalization` can do the work of."""
     return (
         type(layer) is layers.BatchNormalization
-        and keras.backend.backend() == "tensorflow"  # XLA and PyTorch fuse by themselves
+        and keras.backend.backend() == "tensorflow"  # whose operation it is
         and len(layer.input_spec.axes) == 1
         and layer.input_spec.ndim == 4
         and layer.axis in (-1, 3)
