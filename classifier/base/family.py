@@ -22,6 +22,7 @@ NETWORKS = {
     "cnn2": 8,
     "cnn_002": 22,
     "xception_small": 8,
+    "resnet_small": 31,
 }
 
 
