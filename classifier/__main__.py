@@ -29,9 +29,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def count(text: str) -> int:
+    """Read a number of one or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"is {number}, allowed: 1 or more")
+    return number
+
+
 def parser() -> argparse.ArgumentParser:
     """Describe the commands and their options."""
-    top = argparse.ArgumentParser(prog="python -m classifier", description="Beside the stages.")
+    top = argparse.ArgumentParser(
+        prog="python -m classifier", description="Commands around the pipeline."
+    )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, module: str, summary: str) -> argparse.ArgumentParser:
@@ -48,21 +58,23 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("recipe", "recipe", "train what a tutorial trains")
     command.add_argument("name", metavar="NAME", help="a file of recipes/, without .yaml")
-    command.add_argument("--print", action="store_true", help="the command, and run nothing")
-    command.add_argument("--seeds", type=int, help="queue so many experiments: NAME-1, -2, ...")
+    command.add_argument("--print", action="store_true", help="print the command, and run nothing")
+    command.add_argument("--seeds", type=count, help="queue so many experiments: NAME-1, -2, ...")
 
     add("recipes", "recipes", "what tutorials publish, and what was measured here").add_argument(
-        "--record", action="store_true", help="what has finished since"
+        "--record",
+        action="store_true",
+        help="add what has finished since to recipes/results.csv and docs/results.md",
     )
 
     command = add("compare", "compare", "compare two groups of experiments")
     command.add_argument("prefix_a", metavar="PREFIX_A", help="experiments PREFIX_A-1, -2, ...")
-    command.add_argument("prefix_b", metavar="PREFIX_B", help="and those to hold against them")
+    command.add_argument("prefix_b", metavar="PREFIX_B", help="and those to compare them with")
     command.add_argument(
         "--metric", default="accuracy", help="of metrics/ (accuracy, of the test split)"
     )
     command.add_argument(
-        "--commits", type=int, default=1, help="of how many last commits, the experiments (1)"
+        "--commits", type=count, default=1, help="experiments of so many last commits (1)"
     )
 
     add("curves", "mermaid", "learning curves as Markdown with Mermaid charts")
@@ -77,10 +89,10 @@ def parser() -> argparse.ArgumentParser:
         help="of data/models (vgg16), imagenet:mobilenet, imagenet:vgg16",
     )
     output = command.add_mutually_exclusive_group()
-    output.add_argument("--csv", action="store_true", help="for programs, instead of a table")
-    output.add_argument("--json", action="store_true", help="the same")
+    output.add_argument("--csv", action="store_true", help="print CSV, for programs")
+    output.add_argument("--json", action="store_true", help="print JSON, likewise")
 
-    command = add("export", "export", "a model in another format, opened again and compared")
+    command = add("export", "export", "write a model in another format, open it and compare")
     command.add_argument("name", metavar="MODEL", help="of data/models")
     command.add_argument(
         "--to",
@@ -94,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, folder or archive"
     )
-    command.add_argument("--count", type=int, default=10, help="copies of each picture (10)")
+    command.add_argument("--count", type=count, default=10, help="copies of each picture (10)")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the copies")
 
     command = add("sweep", "sweep", "combinations of parameters on a Ray cluster")
@@ -105,12 +117,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--address", help="ray://HOST:10001 or auto (a cluster on this machine)")
     command.add_argument("--gpus", type=float, help="of each experiment (1 where there are any)")
     command.add_argument("--cpus", type=int, help="of each experiment (all of its node)")
-    command.add_argument("--bring", choices=["models"], help="into the cache here as well")
+    command.add_argument(
+        "--bring", choices=["models"], help="copy the models into the cache here as well"
+    )
 
     command = add("tune", "tune", "search parameters for the lowest validation loss, by Optuna")
     command.add_argument("-n", "--name", required=True, help="experiments NAME-1, NAME-2, ...")
-    command.add_argument("--trials", type=int, default=20, help="with those that are there (20)")
-    command.add_argument("--model", default="augmented", help="that is trained (augmented)")
+    command.add_argument(
+        "--trials", type=count, default=20, help="in all, with those that are there (20)"
+    )
+    command.add_argument("--model", default="augmented", help="to train (augmented)")
     command.add_argument(
         "--over",
         action="append",
@@ -120,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     add("demo", "demo", "run the pipeline on drawn pictures, in .demo/").add_argument(
-        "--seed", type=int, default=1, help="of the three trainings (1)"
+        "--seed", type=int, default=1, help="of all trainings (1)"
     )
     return top
 

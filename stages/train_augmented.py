@@ -21,6 +21,7 @@ def main() -> None:
         precision=train.precision,
         dropout=augment.dropout,
         augmentation=Augmentation.of(augment),
+        training_size=augment.size,
         mixing=Mixing(augment.mixup, augment.cutmix),
     )
 

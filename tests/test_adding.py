@@ -75,15 +75,15 @@ def test_a_backbone_is_a_file(place, capsys):
         "seed": 1,
         "precision": "float32",
     }
-    with pytest.raises(UserError, match=r"^finetune.head is classifier, VGG19 has dense$"):
+    with pytest.raises(UserError, match=r"^finetune.head is classifier, VGG19 has average$"):
         finetune("vgg19", backbone, head="classifier", weights="none", **options)
     with pytest.raises(UserError, match=r"^data/weights/vgg19/vgg19.h5 does not hold VGG19's"):
-        finetune("vgg19", backbone, head="dense", weights="imagenet", **options)
+        finetune("vgg19", backbone, head="average", weights="imagenet", **options)
     assert not Path("data/models").exists()
     base = keras.applications.VGG19(weights=None, include_top=False, input_shape=(32, 32, 3))
     Path("data/weights/vgg19").mkdir(parents=True)
     base.save_weights("data/weights/vgg19/vgg19.weights.h5")
-    finetune("vgg19", backbone, head="dense", weights="imagenet", **options)
+    finetune("vgg19", backbone, head="average", weights="imagenet", **options)
     saved = {
         layer.name: layer for layer in keras.saving.load_model("data/models/vgg19.keras").layers
     }

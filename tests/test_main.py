@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from classifier.__main__ import main
+from classifier.__main__ import main, parser
 from classifier.base.errors import UserError
 from tests.commands.test_predict import jpeg, lay_out
 from tests.projects import ROOT, clean_process, new_repository
@@ -152,3 +152,19 @@ def test_a_module_that_an_active_environment_lacks_is_a_bug_and_keeps_its_trace(
     monkeypatch.setitem(sys.modules, "classifier.commands.check", None)
     with pytest.raises(ModuleNotFoundError):
         main(["check"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["augment", "a.jpg", "--out", "copies", "--count"],
+        ["compare", "a", "b", "--commits"],
+        ["recipe", "cnn3", "--seeds"],
+        ["tune", "-n", "t", "--over", "train.epochs=int(1,5)", "--trials"],
+    ],
+)
+def test_a_number_of_things_is_one_or_more(arguments, capsys):
+    assert parser().parse_args([*arguments, "1"])
+    with pytest.raises(SystemExit):
+        parser().parse_args([*arguments, "0"])
+    assert f"argument {arguments[-1]}: is 0, allowed: 1 or more" in capsys.readouterr().err

@@ -24,6 +24,8 @@ NETWORKS = {
     "xception_small": 8,
     "resnet_small": 31,
 }
+# Those whose weights do not depend on the size of their pictures: they average at their end.
+OF_ANY_SIZE = ("resnet_small", "xception_small")
 
 
 def colour(number: int) -> str:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from classifier.base.checked import Section, load
 from classifier.base.errors import UserError
-from classifier.base.family import NETWORKS
+from classifier.base.family import NETWORKS, OF_ANY_SIZE
 
 VGG16_CLASSIFIER_INPUT = 224
 
@@ -94,7 +94,7 @@ class Data(Section):
 
     source: Name
     classes: Name | None
-    image_size: Annotated[int, Field(ge=8, le=2048)]
+    image_size: Annotated[int, Field(ge=32, le=2048)]
     resize: Literal["squash", "crop", "pad"]
     grey16: GreyLevels
     limits: DataLimits
@@ -185,6 +185,7 @@ class Augment(Section):
     brightness: Rate
     contrast: Rate
     erasing: Annotated[float, Field(ge=0, le=1)]
+    size: Annotated[int | None, Field(ge=32, le=2048)]
     mixup: Annotated[float, Field(ge=0, le=10)]
     cutmix: Annotated[float, Field(ge=0, le=10)]
     dropout: Rate
@@ -245,6 +246,11 @@ class Params(Section):
                 f"data.image_size is {size}, but train.arch {self.train.arch} needs "
                 f"{smallest} or more"
             )
+        if self.augment.size and self.train.arch not in OF_ANY_SIZE:
+            raise ValueError(
+                f"augment.size is {self.augment.size}, but train.arch is {self.train.arch}, whose "
+                f"weights fit data.image_size alone; allowed: {' or '.join(OF_ANY_SIZE)}"
+            )
         if self.finetune.head == "classifier" and size != VGG16_CLASSIFIER_INPUT:
             raise ValueError(
                 f"finetune.head is classifier, but data.image_size is {size}: "
@@ -274,8 +280,10 @@ class Params(Section):
             phases.append((tuned, f"{name}.epochs", tuned.epochs))
         for section, key, epochs in phases:
             if 0 < epochs <= section.warmup:
+                name = key.partition(".")[0].replace("augment", "train")
                 raise ValueError(
-                    f"{key} is {epochs}, but warmup is {section.warmup}: it has to be shorter"
+                    f"{key} is {epochs}, but {name}.warmup is {section.warmup}: "
+                    "the warm-up has to be shorter"
                 )
         return self
 

@@ -24,10 +24,8 @@ def run(options: Namespace) -> None:
     The sheet shows the first copies of the first pictures.
 
     Raises:
-        UserError: there is no picture, or --count is none.
+        UserError: there is no picture.
     """
-    if options.count < 1:
-        raise UserError(f"--count is {options.count}, allowed: 1 or more")
     params = load_params()
     changes = Augmentation.of(params.augment)
     rng = np.random.default_rng(params.seed)

@@ -1,4 +1,4 @@
-"""Trained models in other formats: each file is opened by its own runtime and held against Keras.
+"""Trained models in other formats: each file is opened by its own runtime and compared with Keras.
 
 Imports of Keras and of runtimes come late: what is missing is told in under a second.
 """
@@ -92,6 +92,8 @@ def run(options: Namespace) -> None:
                 )
             beside.replace(out)
     print(f"{out}: within {difference:.1e} of Keras's scores on {len(images)} test pictures")
+    if calibrated["flip"]:
+        print("average its outputs over each picture and its mirror image, as evaluate.flip does")
 
 
 def check_possible(name: str, kind: Format, out: Path) -> None:

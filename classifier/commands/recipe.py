@@ -1,6 +1,5 @@
 """A recipe: what a tutorial trains, as a DVC experiment. The format of recipes/NAME.yaml."""
 
-import json
 import shlex
 from argparse import Namespace
 from pathlib import Path
@@ -15,8 +14,7 @@ from classifier.base.errors import UserError
 from classifier.base.family import MODELS
 from classifier.base.params import Count, Name, Params
 from classifier.commands.git import edited
-from classifier.commands.repro import run_dvc
-from classifier.commands.train import PLAIN
+from classifier.commands.repro import run_dvc, written
 
 FOLDER = Path("recipes")
 
@@ -116,11 +114,6 @@ def command(name: str, recipe: Recipe, where: str, changes: dict[str, Any]) -> l
     options = [part for one in values for part in ("-S", one)]
     target = [stage_of(recipe.model)] if recipe.model else []
     return [*recipe.folder, "exp", "run", where, "-n", name, *options, *target]
-
-
-def written(value: Any) -> str:
-    """Write a value as Hydra's grammar has it."""
-    return value if isinstance(value, str) and PLAIN.fullmatch(value) else json.dumps(value)
 
 
 def stage_of(model: str) -> str:

@@ -174,7 +174,8 @@ def _of_model(
         listed = files.read_text(f"data/splits/{one.split}.csv", encoding="utf-8")
         pictures = len(list(csv.DictReader(io.StringIO(listed))))
         if one.split == "test":
-            accuracy = _tested(files, f"data/models/{recipe.model}.keras")
+            flip = params_of(revision)["evaluate"].get("flip", False)
+            accuracy = accuracy_on_test(files, f"data/models/{recipe.model}.keras", flip=flip)
         elif one.epoch:
             if one.epoch > len(curve):
                 raise UserError(
@@ -187,10 +188,16 @@ def _of_model(
         yield one.split, str(one.epoch or "kept"), round(accuracy, 4), pictures
 
 
-def _tested(files: Any, model: str) -> float:
-    """Pass the test split of an experiment through its model; return the accuracy."""
+def accuracy_on_test(files: Any, model: str, *, flip: bool) -> float:
+    """Pass the test split of an experiment through its model; return the accuracy.
+
+    Args:
+        files: of the experiment, as DVC's file system has them.
+        model: its path.
+        flip: take the mean over each picture and its mirror image.
+    """
     from classifier.base.splits import read_split
-    from classifier.evaluation.inference import scores
+    from classifier.evaluation.inference import mirrored, scores
     from classifier.training.saving import load_model
 
     with tempfile.TemporaryDirectory() as place:
@@ -199,7 +206,8 @@ def _tested(files: Any, model: str) -> float:
         for path in (model, *splits):
             files.get_file(path, str(folder / Path(path).name))
         test = read_split("test", folder)
-        predicted = scores(load_model(folder / Path(model).name)[0], test.images).argmax(axis=1)
+        network = load_model(folder / Path(model).name)[0]
+        predicted = scores(mirrored(network) if flip else network, test.images).argmax(axis=1)
         return float((predicted == test.labels).mean())
 
 

@@ -10,7 +10,7 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
 from classifier.base.cache import cache_folder
 from classifier.base.errors import UserError
@@ -25,6 +25,7 @@ UNSAID = re.compile(
     r"|Experiment results|\tgit add|\tdvc (config|exp apply)"
     r"|WARNING: 'data/weights/\w+' is empty|\d+/\d+ - |an epoch takes .* about 0 min|\s*$"
 )
+PLAIN = re.compile(r"(?!(?i:null|true|false)$)[A-Za-z/][\w./-]*", re.ASCII)  # without quotes
 STARTS = re.compile(r"Running stage '(\w+)'")
 UNCHANGED = re.compile(r"Stage '(\w+)' (didn't change|is cached)")
 EPOCH = re.compile(r"Epoch \d+/\d+$")
@@ -39,6 +40,21 @@ def run(options: Namespace) -> None:
     check.run(options)
     run_dvc(["repro"], Path(), cache_folder("logs") / "repro.log")
     print(results(Path()))
+
+
+def written(value: Any) -> str:
+    """Write a value for `-S`, so that neither Hydra's grammar nor YAML takes it for another.
+
+    Examples:
+        >>> print(written("Vögel"), written("seed-1"), written(None))
+        "Vögel" seed-1 null
+    """
+    if not isinstance(value, str):
+        return json.dumps(value)
+    if PLAIN.fullmatch(value):
+        return value
+    # Hydra unescapes quotes, and backslashes only before a quote.
+    return '"' + re.sub(r'(\\*)("|$)', lambda m: 2 * m[1] + (m[2] and r"\""), value) + '"'
 
 
 def run_dvc(arguments: Sequence[str], root: Path, log: Path) -> None:

@@ -1,7 +1,5 @@
 """`python -m classifier train FOLDER`: from a folder of pictures to a DVC experiment."""
 
-import json
-import re
 import shlex
 import subprocess
 import sys
@@ -14,12 +12,11 @@ from pathlib import Path
 from classifier.base.cache import cache_folder
 from classifier.base.params import Params, load_params
 from classifier.base.wording import counted
-from classifier.commands.repro import results, run_dvc
+from classifier.commands.repro import results, run_dvc, written
 from classifier.sources.dataset import Source
 from classifier.sources.layouts import detect
 from classifier.sources.members import open_members
 
-PLAIN = re.compile(r"(?!(?i:null|true|false)$)[A-Za-z/][\w./-]*")  # text without quotes
 SAMPLE = 16  # pictures that the machine is timed with
 
 
@@ -42,7 +39,7 @@ def train(folder: Path, only_plan: bool = False) -> None:
     found = recognised(folder, params)
     parts = Counter(one.part for one in found.pictures)
     method = "predefined" if parts.keys() - {""} else "random"
-    changes = ["-S", f"data.source={quoted(folder)}", "-S", f"split.method={method}"]
+    changes = ["-S", f"data.source={written(folder.as_posix())}", "-S", f"split.method={method}"]
     arguments = ["exp", "run", *changes]
     print(plan(found, method, params))
     print(f"Time      {expected(len(found.pictures), params)}")
@@ -56,12 +53,6 @@ def recognised(folder: Path, params: Params) -> Source:
     """Look for labelled pictures as the stage download does."""
     with open_members(folder, params.data.limits, cache_folder("spool")) as members:
         return detect(members.paths, members.read, members.lost, params.data.classes)
-
-
-def quoted(folder: Path) -> str:
-    """Write a path so that neither Hydra's grammar nor YAML takes it for anything else."""
-    text = folder.as_posix()
-    return text if PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def plan(found: Source, method: str, params: Params) -> str:
@@ -97,7 +88,7 @@ def expected(pictures: int, params: Params) -> str:
     # Most of the pictures are trained on. A pass through VGG16 for each copy, two for evaluation.
     seconds = pictures * (epochs * step + (copies + 2) * forward)
     minutes = counted(max(1, round(seconds / 60)), "minute")
-    return f"about {minutes} on this machine, where both networks were timed now"
+    return f"about {minutes} on this machine, timed now, MobileNet not counted"
 
 
 def measured_elsewhere() -> tuple[float, float] | None:

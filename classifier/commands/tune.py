@@ -22,8 +22,8 @@ from classifier.base.family import MODELS
 from classifier.base.files import whole
 from classifier.base.params import Params, leaves
 from classifier.commands.git import edited, experiment_ref, git, params_of
-from classifier.commands.recipe import changed, stage_of, written
-from classifier.commands.repro import run_dvc
+from classifier.commands.recipe import changed, stage_of
+from classifier.commands.repro import run_dvc, written
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PICTURES = Path("plots")
 PARAMS = Path("params.yaml")
 RANGE = re.compile(r"([\w.]+)=(log|float|int|choice)\(([^()]+)\)")
+ANOTHER_NAME = "take another --name"
 FORM = "KEY=log(1e-4,1e-2), KEY=float(0,0.5), KEY=int(1,5) or KEY=choice(adam,sgd)"
 
 
@@ -47,7 +48,7 @@ def run(options: Namespace) -> None:
     if options.model not in MODELS:
         raise UserError(f"--model is {options.model!r}, allowed: {', '.join(MODELS)}")
     space = dict(map(parsed, options.over))
-    check_values(space)
+    check_values(space, options.model)
     check_committed()
     study = search(options.name, options.trials, options.model, space)
     if not any(trial.value is not None for trial in study.trials):
@@ -84,7 +85,7 @@ def search(name: str, trials: int, model: str, space: Mapping[str, "BaseDistribu
             study.add_trial(optuna.trial.create_trial(**told, distributions=dict(space)))
         except ValueError as error:
             raise UserError(
-                f"experiment {one} is of another search ({error}): take another --name"
+                f"experiment {one} is of another search ({error}): {ANOTHER_NAME}"
             ) from error
         print(f"{one}: validation loss {done[1]:.4f}", flush=True)
     return study
@@ -106,12 +107,26 @@ def ran(name: str, model: str, values: Mapping[str, Any]) -> bool:
 def finished(
     name: str, model: str, space: Mapping[str, "BaseDistribution"]
 ) -> tuple[dict[str, Any], float] | None:
-    """Read parameters and validation loss of the experiment that started from this commit."""
+    """Read parameters and validation loss of the experiment that started from this commit.
+
+    Raises:
+        UserError: it is of another search.
+    """
     reference = experiment_ref(git("rev-parse", "HEAD").strip(), name)
     revision = git("for-each-ref", "--format=%(objectname)", reference).strip()
     if not revision:
         return None
-    params = dict(leaves(params_of(revision)))
+    here, params = (dict(leaves(params_of(commit))) for commit in ("HEAD", revision))
+    stages = YAML(typ="safe", pure=True).load(git("show", f"{revision}:dvc.lock"))["stages"]
+    # Without the stage nothing of the space was trained with.
+    stage = stages.get(stage_of(model), {"params": {"params.yaml": dict.fromkeys(space)}})
+    trained = dict(leaves(stage["params"]["params.yaml"]))
+    if other := [
+        key
+        for key, value in params.items()
+        if (key not in space and value != here.get(key)) or value != trained.get(key, value)
+    ]:
+        raise UserError(f"experiment {name} is of another search ({other[0]}): {ANOTHER_NAME}")
     figures = json.loads(git("show", f"{revision}:metrics/{model}.json"))
     return {key: params[key] for key in space}, figures["validation_loss"]
 
@@ -145,16 +160,20 @@ def parsed(text: str) -> tuple[str, "BaseDistribution"]:
         raise UserError(f"--over is {text!r}{why}, allowed: {FORM}") from error
 
 
-def check_values(space: Mapping[str, "BaseDistribution"]) -> None:
-    """Hold the ends of every range, and each choice, against what params.yaml may have.
+def check_values(space: Mapping[str, "BaseDistribution"], model: str) -> None:
+    """Check the ends of every range, and each choice, as values of params.yaml.
 
     Raises:
-        UserError: a key is unknown, or a value is not allowed.
+        UserError: a key is unknown, changes nothing in the model, or a value is not allowed.
     """
     known = dict(leaves(read(PARAMS)))
+    stages = read(Path("dvc.yaml"))["stages"]
+    reads = [one for name in ("split", stage_of(model)) for one in stages[name]["params"]]
     for key, range_ in space.items():
         if key not in known:
             raise UserError(f"--over: {PARAMS} has no {key}")
+        if not any(f"{key}.".startswith(f"{one}.") for one in reads):
+            raise UserError(f"--over: {key} changes nothing in {model}; --model names another")
         for value in getattr(range_, "choices", None) or (range_.low, range_.high):
             check(changed(read(PARAMS), {key: value}), Params, PARAMS)
 
@@ -188,7 +207,7 @@ def draw(study: "Study", path: Path) -> None:
     )
     for key, axis in zip(keys, axes[0], strict=True):
         values = [trial.params[key] for trial in trials]
-        numbers = isinstance(values[0], int | float) and not isinstance(values[0], bool)
+        numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
         axis.scatter(
             values if numbers else [str(value) for value in values],
             [trial.value for trial in trials],

@@ -5,6 +5,8 @@ from functools import partial
 from importlib import import_module
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from classifier.base.splits import read_split
 from classifier.training.augmentation import Augmentation, augment
@@ -18,14 +20,14 @@ from classifier.training.results import CURVES, write_results
 from classifier.training.saving import in_float32
 
 
-def network(arch: str) -> Callable[[int, int, float], keras.Model]:
+def network(arch: str) -> Callable[[int | None, int, float], keras.Model]:
     """Find a network's builder: the function NAME of classifier/networks/NAME.py.
 
-    It takes the image size in pixels, the number of classes and the dropout, and returns a
-    Sequential or functional model of plain Keras layers, from uint8 [n, size, size, 3] to
-    probabilities in float32.
+    It takes the image size in pixels (None, any, for those of `OF_ANY_SIZE`), the number of classes
+    and the dropout, and returns a Sequential or functional model of plain Keras layers, from uint8
+    [n, size, size, 3] to probabilities in float32.
     """
-    builder: Callable[[int, int, float], keras.Model]
+    builder: Callable[[int | None, int, float], keras.Model]
     builder = getattr(import_module(f"classifier.networks.{arch}"), arch)
     return builder
 
@@ -40,6 +42,7 @@ def train_from_scratch(
     precision: str,
     dropout: float = 0.0,
     augmentation: Augmentation | None = None,
+    training_size: int | None = None,
     mixing: Mixing | None = None,
 ) -> None:
     """Train on data/splits, keep the best epoch, write the results.
@@ -53,6 +56,9 @@ def train_from_scratch(
         precision: auto, or a Keras dtype policy.
         dropout: in the places that the network has it.
         augmentation: of the training pictures; None leaves them as they are.
+        training_size: of the augmented pictures, pixels, for a network of `OF_ANY_SIZE`; None: that
+            of the others. Crops show things larger than whole pictures do, which smaller pictures
+            make up for (Touvron et al. 2019).
         mixing: of augmented pictures with each other; None or neither way on: none.
 
     Raises:
@@ -61,12 +67,16 @@ def train_from_scratch(
     train, validation = read_split("train"), read_split("validation")
     image_size, classes = train.images.shape[1], len(train.classes)
     chosen = start(seed, precision)
-    build = partial(network(arch), image_size, classes, dropout)
-    model = build()
+    builder = network(arch)
+    build = partial(builder, image_size, classes, dropout)
+    model = builder(None, classes, dropout) if training_size else build()
     mix = mixing.mix if mixing and mixing.in_words() else None
-    settings = (recipe, batch_size, seed, augmentation, mixing)
+    settings = (recipe, batch_size, seed, augmentation, training_size, mixing)
     checkpoint = checkpoint_path([model], [train, validation], settings, "networks")
-    prepare = (lambda images, rng: augment(images, augmentation, rng)) if augmentation else None
+
+    def prepare(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        return augment(images, augmentation, rng, training_size) if augmentation else images
+
     batches = Batches([train.images], train.labels, batch_size, seed=seed, prepare=prepare, mix=mix)
     held_out = Batches([validation.images], validation.labels, batch_size)
 
@@ -79,6 +89,8 @@ def train_from_scratch(
     told = f"{arch} from random weights: {recipe.in_words()}, batches of {batch_size}"
     if augmentation:
         told += f", behind augmentation ({augmentation.in_words()}) and dropout {dropout:g}"
+    if training_size:
+        told += f", on pictures of {training_size} pixels"
     if mixing and mix:
         told += f", pictures mixed by {mixing.in_words()}"
     write_results(name, in_float32(model, build), train.classes, history, chosen, told)

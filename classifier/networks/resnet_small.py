@@ -1,7 +1,7 @@
-"""Residual blocks that weigh their channels: this project's own, for a few thousand pictures.
+"""Residual blocks with squeeze-and-excitation: this project's own, for a few thousand pictures.
 
-The blocks are He et al.'s (2016), with 2×2 pooling before each instead of strides, and with the
-squeeze and excitation of Hu et al. (2018).
+The blocks are those of He et al. (2016), with 2×2 pooling before each in place of
+strides; their channels are weighed as in Hu et al. (2018).
 """
 
 import keras
@@ -10,13 +10,13 @@ from keras import layers
 from classifier.training.outputs import output_unit
 
 
-def resnet_small(image_size: int, classes: int, dropout: float = 0.0) -> keras.Model:
+def resnet_small(image_size: int | None, classes: int, dropout: float = 0.0) -> keras.Model:
     """Build the network; recipes/resnet-small.yaml is how to train it.
 
     At 128 pixels a picture takes 245 million multiplications, 59 % of cnn5's at 180.
 
     Args:
-        image_size: height and width of the pictures, pixels; 31 or more.
+        image_size: height and width of the pictures, pixels, 31 or more; None: any.
         classes: how many.
         dropout: before the output unit.
 
@@ -55,8 +55,8 @@ def _residual(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTenso
     x = _convolution(x, filters, 3, f"{name}_conv1")
     x = layers.ReLU(name=f"{name}_relu")(x)
     x = _convolution(x, filters, 3, f"{name}_conv2")
-    share = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
-    share = layers.Conv2D(filters // 8, 1, activation="relu", name=f"{name}_reduce")(share)
-    share = layers.Conv2D(filters, 1, activation="sigmoid", name=f"{name}_excite")(share)
-    x = layers.Multiply(name=f"{name}_weighed")([x, share])
+    scale = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
+    scale = layers.Conv2D(filters // 8, 1, activation="relu", name=f"{name}_reduce")(scale)
+    scale = layers.Conv2D(filters, 1, activation="sigmoid", name=f"{name}_excite")(scale)
+    x = layers.Multiply(name=f"{name}_scale")([x, scale])
     return layers.ReLU(name=name)(layers.Add(name=f"{name}_add")([x, shortcut]))

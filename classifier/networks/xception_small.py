@@ -6,13 +6,13 @@ from keras import layers
 from classifier.training.outputs import output_unit
 
 
-def xception_small(image_size: int, classes: int, dropout: float = 0.0) -> keras.Model:
+def xception_small(image_size: int | None, classes: int, dropout: float = 0.0) -> keras.Model:
     """Build the network; the book trains it with RMSprop 0.001 and batches of 32.
 
     At 180 pixels it is trained for 100 epochs behind augmentation, with dropout 0.5.
 
     Args:
-        image_size: height and width of the pictures, pixels; 8 or more.
+        image_size: height and width of the pictures, pixels, 8 or more; None: any.
         classes: how many.
         dropout: before the output unit.
 

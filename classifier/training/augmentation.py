@@ -40,7 +40,8 @@ class Augmentation:
         shear: largest shift of a row, as a fraction of its distance from the centre, either way.
         channel_shift: largest change of all channels of a picture, out of 255, either way.
         fill: what lies beyond the border: reflect, nearest (its last pixels) or constant (black).
-        crop: smallest share of the area that a box keeps, which is resized to the whole; 1: all.
+        crop: smallest area of a random box, as a share of the picture's, of a ratio from 3:4 to
+            4:3; cut off at the borders, and resized to the whole; 1: no box.
         brightness: largest change of all levels, as a fraction.
         contrast: largest change of the levels' distance from their mean, as a fraction.
         erasing: probability that a box of 2 to 33 % of the picture becomes noise.
@@ -75,7 +76,7 @@ class Augmentation:
             f"shift ±{100 * self.shift:.3g} %" if self.shift else "",
             f"shear ±{100 * self.shear:.3g} %" if self.shear else "",
             f"channel shift ±{self.channel_shift:.3g}" if self.channel_shift else "",
-            f"crops of {100 * self.crop:.3g} % or more" if self.crop < 1 else "",
+            f"crops from {100 * self.crop:.3g} % of the area" if self.crop < 1 else "",
             f"brightness ±{100 * self.brightness:.3g} %" if self.brightness else "",
             f"contrast ±{100 * self.contrast:.3g} %" if self.contrast else "",
             f"erasing in {100 * self.erasing:.3g} %" if self.erasing else "",
@@ -120,14 +121,18 @@ def _signs(count: int, enabled: bool, rng: np.random.Generator) -> NDArray[np.fl
 
 
 def augment(
-    images: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator
+    images: NDArray[np.uint8],
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+    size: int | None = None,
 ) -> NDArray[np.uint8]:
     """Transform each picture at random.
 
     Args:
-        images: uint8 [n, size, size, 3].
+        images: uint8 [n, side, side, 3].
         augmentation: how far.
         rng: where the transformations are drawn from.
+        size: of the results, pixels; None: the pictures' own.
 
     Returns:
         uint8 [n, size, size, 3], a new array.
@@ -137,17 +142,20 @@ def augment(
         >>> augment(np.zeros((2, 8, 8, 3), np.uint8), tilt, np.random.default_rng(1)).shape
         (2, 8, 8, 3)
     """
-    count, size = len(images), images.shape[1]
-    matrices = transformations(count, size, augmentation, rng)
+    count, side = len(images), images.shape[1]
+    size = size or side
+    matrices = transformations(count, side, augmentation, rng)
     shift = rng.uniform(-1, 1, count) * augmentation.channel_shift
     # Drawn in any case, as the transformations are: one option moves no other's draws.
     shares = rng.uniform(augmentation.crop, 1, count)
-    crops = boxes(shares, _ratios(count, 3 / 4, rng), size, rng)
+    crops = boxes(shares, _ratios(count, 3 / 4, rng), side, rng)
     brightness = 1 + rng.uniform(-1, 1, count) * augmentation.brightness
     contrast = 1 + rng.uniform(-1, 1, count) * augmentation.contrast
-    if augmentation.crop < 1:
+    if augmentation.crop == 1:
+        crops[:] = 0, 0, side, side
+    if augmentation.crop < 1 or size != side:
         matrices = _of_boxes(matrices, crops, size)
-    augmented = np.empty_like(images)
+    augmented = np.empty((count, size, size, 3), np.uint8)
     for image, matrix, target in zip(images, matrices, augmented, strict=True):
         cv2.warpAffine(
             image,
@@ -196,7 +204,7 @@ def _ratios(count: int, least: float, rng: np.random.Generator) -> NDArray[np.fl
 def _of_boxes(
     matrices: NDArray[np.float64], crops: NDArray[np.int64], size: int
 ) -> NDArray[np.float64]:
-    """Compose transformations with boxes of their output, each made as large as all."""
+    """Compose transformations with boxes of their output, each resized to `size` pixels."""
     scale = crops[:, 2:] / size
     linear, offset = matrices[:, :, :2], matrices[:, :, 2]
     # A pixel's position is its centre.

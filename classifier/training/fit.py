@@ -63,7 +63,8 @@ class History:
 
     def ended(self, recipe: Recipe) -> bool:
         """Whether no epoch is left, or patience has run out."""
-        waited = len(self.rows) - 1 - self.best
+        # Where no loss was finite, `best` is only the last epoch.
+        waited = len(self.rows) - (self.best + 1 if math.isfinite(self.lowest) else 0)
         impatient = recipe.patience is not None and waited >= recipe.patience
         return len(self.rows) >= recipe.epochs or impatient
 
@@ -226,8 +227,8 @@ class _Keeper(keras.callbacks.Callback):
         if left and self.history.ended(self.recipe):
             self.model.stop_training = True
             print(
-                f"ended after epoch {epoch + 1}: {self.recipe.patience} without a lower validation "
-                f"loss than epoch {self.history.best + 1}"
+                f"ended after epoch {epoch + 1}: no lower validation loss in "
+                f"{self.recipe.patience} epochs"
             )
         elif left and epoch == self.first:
             seconds = time.monotonic() - self.started

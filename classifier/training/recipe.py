@@ -55,7 +55,7 @@ class Recipe:
         return cls(**({name: getattr(section, name) for name in names} | given))
 
     def in_words(self) -> str:
-        """Say it: `rmsprop at 0.00001, 5 epochs, classes weighted alike`."""
+        """Say it: `rmsprop at 0.00001, 5 epochs, balanced class weights`."""
         rate = np.format_float_positional(self.learning_rate, trim="-")
         parts = (
             f"{self.optimizer} at {rate}",
@@ -67,7 +67,7 @@ class Recipe:
             f"label smoothing {self.label_smoothing:g}" if self.label_smoothing else "",
             f"weights averaged with momentum {self.ema:g}" if self.ema else "",
             f"gradients clipped to {self.clip:g}" if self.clip else "",
-            "classes weighted alike" if self.class_weight == "balanced" else "",
+            "balanced class weights" if self.class_weight == "balanced" else "",
         )
         return ", ".join(filter(None, parts))
 

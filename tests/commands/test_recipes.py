@@ -8,17 +8,20 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from fsspec.implementations.dirfs import DirFileSystem
 from ruamel.yaml import YAML
 from statsmodels.stats.proportion import proportion_confint
 
 from classifier.__main__ import main
 from classifier.base.errors import UserError
 from classifier.base.params import leaves
+from classifier.base.splits import write_split
 from classifier.commands.recipe import command, load_recipe, names
 from classifier.commands.recipes import (
     BEGIN,
     END,
     Result,
+    accuracy_on_test,
     finished,
     markdown,
     measured,
@@ -26,6 +29,7 @@ from classifier.commands.recipes import (
     replaced,
     unfit,
 )
+from classifier.training.saving import save_model
 from tests.projects import (
     ROOT,
     TINY,
@@ -41,7 +45,7 @@ title: A small one
 source: this test
 model: baseline
 params:
-  data.image_size: 16
+  data.image_size: 32
   train.arch: cnn3
   train.epochs: 2
 accuracy:
@@ -135,7 +139,8 @@ def test_values_are_written_as_hydra_reads_them(place):
         "augment.keep_aspect": False,
         "train.learning_rate": 1e-5,
         "evaluate.threshold": "precision>=0.95",
-        "data.source": "./2024_05_17",
+        "data.source": "Vögel",
+        "split.group": r"(patient\d+)_",
     }
     arguments = command("small-1", load_recipe("small"), "--queue", {"seed": 3, **changes})
     assert arguments[:5] == ["exp", "run", "--queue", "-n", "small-1"]
@@ -181,7 +186,7 @@ def test_what_counts_is_the_recipe_on_committed_code(place, monkeypatch):
         project.run("git", "update-ref", f"refs/exps/{start[:2]}/{start[2:]}/{name}", "HEAD")
         project.run("git", "reset", "-q", "--hard", start)
 
-    params = {"data": {"image_size": 16}, "train": {"arch": "cnn3", "epochs": 2}}
+    params = {"data": {"image_size": 32}, "train": {"arch": "cnn3", "epochs": 2}}
     experiment("small-1", params)
     experiment("small-2", {**params, "seed": 2})
     experiment("small-3", {**params, "seed": 3, "train": {"arch": "cnn3", "epochs": 3}})
@@ -277,3 +282,28 @@ def test_a_recipe_trains_one_model_and_its_figures_are_recorded(tmp_path, monkey
     assert page.endswith(f"{END}After\n")
     assert "old" not in page
     assert "| small | train, epoch 2 | 99 % | " in page
+
+
+def test_where_the_recipe_flips_so_does_the_test(tmp_path):
+    # Dark pictures are as light on their left side, which is all that the network looks at.
+    pictures = np.zeros((4, 8, 8, 3), np.uint8)
+    pictures[:, :, :4] = pictures[2:] = 255
+    table = [(f"{i}.png", ("dark", "light")[i // 2], f"{i:064x}") for i in range(4)]
+    for name in ("train", "test"):
+        write_split(tmp_path / "data/splits", name, pictures, range(4), table)
+    network = keras.Sequential(
+        [
+            keras.Input((8, 8, 3), dtype="uint8"),
+            keras.layers.Cropping2D(((0, 0), (0, 4)), dtype="float32"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    light, neither = 0.6, 0.01
+    bias = np.log(neither / (1 - neither))
+    slope = (np.log(light / (1 - light)) - bias) / 255 / 3
+    network.set_weights([np.full((3, 1), slope), np.array([bias])])
+    save_model(tmp_path / "model.keras", network, {"classes": ["dark", "light"]})
+    files = DirFileSystem(str(tmp_path))
+    assert accuracy_on_test(files, "model.keras", flip=False) == 0.5
+    assert accuracy_on_test(files, "model.keras", flip=True) == 1

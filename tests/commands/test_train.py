@@ -10,7 +10,8 @@ from ruamel.yaml import YAML
 from classifier.base.errors import UserError
 from classifier.base.params import load_params
 from classifier.commands import train as command
-from classifier.commands.train import quoted, train
+from classifier.commands.repro import written
+from classifier.commands.train import train
 from tests.commands.test_predict import jpeg
 from tests.projects import ROOT
 
@@ -63,9 +64,9 @@ def test_a_folder_without_labels_is_refused_before_anything_runs():
 
 
 @pytest.mark.parametrize(
-    "name", ["2024_05_17", "a,b", "a=b", "it's", 'a "b"', "日本", "1e5", "null"]
+    "name", ["2024_05_17", "a,b", "a=b", "it's", 'a "b"', "日本", "1e5", "null", "a\\d", 'a\\"\\']
 )
 def test_any_name_of_a_folder_reaches_params_yaml_as_it_is(name):
-    apply_overrides(Path("params.yaml"), [f"data.source={quoted(Path(name))}"])
+    apply_overrides(Path("params.yaml"), [f"data.source={written(name)}"])
     content = YAML(typ="safe", pure=True).load(Path("params.yaml").read_text(encoding="utf-8"))
     assert content["data"]["source"] == name

@@ -79,6 +79,10 @@ def test_what_was_found_is_told_and_drawn(answers, tmp_path, monkeypatch, capsys
         ("train.epochs=int(5,1)", "--over is 'train.epochs=int(5,1)' ("),
         ("train.learning_rat=log(1e-4,1e-2)", "--over: params.yaml has no train.learning_rat"),
         ("train.learning_rate=log(1e-4,10)", "params.yaml: train.learning_rate is 10.0, allowed:"),
+        (
+            "finetune.dropout=float(0,0.5)",
+            "--over: finetune.dropout changes nothing in augmented; ",
+        ),
         ("train.optimizer=choice(adam,lion)", "params.yaml: train.optimizer is 'lion', allowed:"),
         ("train.epochs=float(1,5)", "params.yaml: train.epochs is 1.0, allowed:"),
     ],
@@ -123,6 +127,15 @@ def test_every_trial_is_an_experiment_of_one_training(tmp_path, monkeypatch, cap
     assert project.run("git", "status", "--porcelain") == before  # the workspace is as it was
     monkeypatch.setattr(tune, "run_dvc", None)
     main(arguments)  # nothing is left to run
+    space = dict(map(tune.parsed, OVER))
+    for model, of in (
+        ("augmented", {"train.optimizer": space["train.optimizer"]}),
+        ("baseline", space),
+    ):
+        with pytest.raises(
+            UserError, match=r"^experiment t-1 is of another search \(train.*--name$"
+        ):
+            tune.finished("t-1", model, of)
     project.change({"train": {"epochs": 7}})
     with pytest.raises(UserError, match=r"^a search is of one commit, and params.yaml differs"):
         main(arguments)

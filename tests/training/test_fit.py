@@ -1,5 +1,6 @@
 """Training ends with the same bytes, whether it was interrupted or not."""
 
+import math
 import os
 import subprocess
 import sys
@@ -428,6 +429,12 @@ def test_training_ends_when_patience_has_run_out(patience, epochs):
     assert [*ended, True].index(True) + 1 == epochs
 
 
+def test_patience_runs_out_where_a_training_diverges_at_once():
+    recipe = replace(RECIPE, epochs=6, patience=2)
+    rows = [{"validation_loss": math.nan}] * 5
+    assert [History(rows[:n], n - 1).ended(recipe) for n in (1, 2, 3)] == [False, True, True]
+
+
 @pytest.mark.usefixtures("losses")
 def test_an_interruption_does_not_begin_the_count_anew(monkeypatch, capsys):
     recipe = replace(RECIPE, epochs=6, patience=2)
@@ -436,7 +443,7 @@ def test_an_interruption_does_not_begin_the_count_anew(monkeypatch, capsys):
     interrupted(monkeypatch, lambda: trained("other.npz", recipe), epoch=3, batch=1)
     capsys.readouterr()
     trained("other.npz", recipe)
-    told = "ended after epoch 4: 2 without a lower validation loss than epoch 2"
+    told = "ended after epoch 4: no lower validation loss in 2 epochs"
     assert told in capsys.readouterr().out
     assert Path("other.npz").read_bytes() == Path("undisturbed.npz").read_bytes()
     monkeypatch.setattr(keras.Model, "fit", None)

@@ -160,5 +160,5 @@ def test_a_recipe_says_every_option_that_is_on():
     assert on.in_words() == (
         "adamw at 0.001, cosine schedule, 5 epochs of warm-up, up to 100 epochs, a patience of 10, "
         "weight decay 0.05, label smoothing 0.1, weights averaged with momentum 0.999, gradients "
-        "clipped to 1, classes weighted alike"
+        "clipped to 1, balanced class weights"
     )

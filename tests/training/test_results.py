@@ -24,7 +24,7 @@ RECIPE = Recipe("rmsprop", 0.00001, 5)
 def test_a_recipe_names_optimizer_rate_epochs_and_class_weights():
     assert RECIPE.in_words() == "rmsprop at 0.00001, 5 epochs"
     weighted = Recipe("adam", 0.001, 1, "balanced").in_words()
-    assert weighted == "adam at 0.001, 1 epoch, classes weighted alike"
+    assert weighted == "adam at 0.001, 1 epoch, balanced class weights"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_recipe_names_optimizer_rate_epochs_and_class_weights():
         (Augmentation("none", 0, 0.5, False), "zoom ±50 % of height and width each on its own"),
         (
             Augmentation("none", 0, 0, crop=0.5, brightness=0.2, contrast=0.1, erasing=0.25),
-            "crops of 50 % or more, brightness ±20 %, contrast ±10 %, erasing in 25 %",
+            "crops from 50 % of the area, brightness ±20 %, contrast ±10 %, erasing in 25 %",
         ),
         (Augmentation("none", 0, 0), "none"),
     ],
