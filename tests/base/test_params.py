@@ -250,6 +250,14 @@ def test_a_warm_up_that_never_ends_is_refused_naming_both_keys(tmp_path, changes
     assert head_alone.finetune.warmup == 5
 
 
+def test_smaller_training_pictures_are_for_networks_of_any_size(tmp_path):
+    assert told(tmp_path, {"augment.size": 128}) == (
+        "augment.size is 128, but train.arch is cnn5, whose weights fit data.image_size alone; "
+        "allowed: resnet_small or xception_small"
+    )
+    assert accepted(tmp_path, augment__size=128, train__arch="resnet_small").augment.size == 128
+
+
 @pytest.mark.parametrize("way", ["mixup", "cutmix"])
 def test_mixed_pictures_and_balanced_classes_are_refused_naming_both_keys(tmp_path, way):
     message = told(tmp_path, {f"augment.{way}": 0.2, "train.class_weight": "balanced"})

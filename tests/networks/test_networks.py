@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from classifier.base.family import NETWORKS
+from classifier.base.family import NETWORKS, OF_ANY_SIZE
 from classifier.networks.cnn5 import cnn5
 from classifier.networks.from_scratch import network
 from classifier.training.fused import PooledConv2D, fused
@@ -88,6 +88,14 @@ def test_the_smallest_input_leaves_something_to_convolve(arch):
     if smallest > 8:  # less than 8 pixels are refused for every network
         with pytest.raises(ValueError, match=r"-\d|negative|zero"):
             network(arch)(smallest - 1, 2, 0.0)
+
+
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_networks_of_any_size_are_those_whose_weights_do_not_depend_on_it(arch):
+    shapes = [[each.shape for each in network(arch)(size, 2, 0.0).weights] for size in (78, 96)]
+    assert (shapes[0] == shapes[1]) == (arch in OF_ANY_SIZE)
+    if arch in OF_ANY_SIZE:
+        assert [each.shape for each in network(arch)(None, 2, 0.0).weights] == shapes[0]
 
 
 @pytest.mark.parametrize("arch", NETWORKS)

@@ -226,6 +226,27 @@ def test_a_crop_is_a_box_of_the_picture_made_as_large_as_all():
     assert (starts > 5).any()
 
 
+@pytest.mark.parametrize("size", [SIZE // 2, SIZE * 2])
+def test_another_size_shows_the_same_smaller_or_larger(size):
+    (picture,) = augment(ramps(1), NOTHING, rng(), size).astype(float)
+    # Positions are those of pixels' centres; the outermost may lie beyond the input's last centre.
+    inside = slice(1, -1)
+    positions = ((np.arange(size) + 0.5) * SIZE / size - 0.5)[inside]
+    for levels in (picture[size // 2, inside, 0], picture[inside, size // 2, 1]):
+        np.testing.assert_allclose(levels / 5, positions, atol=0.1 + 1 / 64)
+
+
+def test_another_size_moves_no_draws():
+    changes = Augmentation("both", 0.1, 0.2, crop=0.5)
+    whole = augment(noise(2), changes, rng())
+    np.testing.assert_array_equal(augment(noise(2), changes, rng(), SIZE), whole)
+    levels = [
+        augment(np.stack([smooth_picture()] * 9), changes, rng(), size).mean(axis=(1, 2))
+        for size in (None, SIZE * 2)
+    ]
+    np.testing.assert_allclose(*levels, atol=ROUNDED)
+
+
 def test_brightness_and_contrast_change_levels_as_their_factors_say():
     black_and_grey = np.zeros((400, 4, 4, 3), np.uint8)
     black_and_grey[:, :2] = 100

@@ -247,7 +247,7 @@ def small(image_size, classes, dropout=0.0) -> keras.Sequential:
             keras.layers.Rescaling(1 / 255),
             keras.layers.Conv2D(4, 3, activation="relu"),
             keras.layers.MaxPooling2D(),
-            keras.layers.Flatten(),
+            keras.layers.GlobalAveragePooling2D(),
             *([keras.layers.Dropout(dropout)] if dropout else []),
             output_unit(classes),
         ]
@@ -277,7 +277,12 @@ EVERYTHING = Augmentation(
 
 @pytest.mark.usefixtures("small_network")
 @pytest.mark.parametrize(
-    "changes", [{}, {"augmentation": EVERYTHING, "mixing": Mixing(0.2, 1.0)}], ids=["", "mixing"]
+    "changes",
+    [
+        {},
+        {"augmentation": EVERYTHING, "mixing": Mixing(0.2, 1.0), "training_size": SIZE - 2},
+    ],
+    ids=["", "everything"],
 )
 def test_a_stage_that_was_interrupted_leaves_the_same_files(monkeypatch, tmp_path, capsys, changes):
     made_splits(tmp_path, SIZE)
@@ -519,6 +524,24 @@ def test_validation_pictures_are_neither_augmented_nor_shuffled(monkeypatch, tmp
     split = read_split("validation")
     np.testing.assert_array_equal(np.concatenate([images for images, _ in seen]), split.images)
     np.testing.assert_array_equal(np.concatenate([labels for _, labels in seen]), split.labels)
+
+
+@pytest.mark.usefixtures("small_network")
+def test_training_pictures_may_be_smaller_than_those_that_are_classified(monkeypatch, tmp_path):
+    made_splits(tmp_path, SIZE)
+    seen = []
+
+    def watched(model, train, validation, *rest):
+        seen.extend(batches[0][0].shape[1:] for batches in (train, validation))
+        return fit(model, train, validation, *rest)
+
+    monkeypatch.setattr(from_scratch, "fit", watched)
+    stage_trained(training_size=SIZE - 2)
+    assert seen == [(SIZE - 2, SIZE - 2, 3), (SIZE, SIZE, 3)]
+    model = keras.saving.load_model("data/models/augmented.keras")
+    assert model.input_shape == (None, SIZE, SIZE, 3)
+    told = Path("data/models/augmented.json").read_text(encoding="utf-8")
+    assert f"on pictures of {SIZE - 2} pixels" in told
 
 
 def test_balanced_classes_count_alike():
