@@ -23,6 +23,7 @@ from statsmodels.stats.multitest import multipletests
 from classifier.base.errors import UserError
 from classifier.base.params import leaves
 from classifier.base.wording import counted
+from classifier.commands.git import machine_of
 
 METRICS = "metrics/evaluate.json"
 LEVEL = 0.05
@@ -217,7 +218,7 @@ def _finished(root: Path, commits: int) -> Iterator[Run]:
         measured = figures_of(data) if data else None
         if data and measured and _state(experiment) == "success":
             parameters = dict(leaves(data["params"]["params.yaml"]["data"]))
-            machine = _machine(root, experiment["name"], experiment["revs"][0]["rev"])
+            machine = machine_of(experiment["name"], experiment["revs"][0]["rev"], root)
             yield Run(experiment["name"], parameters, measured, machine)
 
 
@@ -236,12 +237,6 @@ def figures_of(data: dict[str, Any]) -> dict[str, dict[str, float]]:
         if judged == made:
             found[model] |= figures
     return found
-
-
-def _machine(root: Path, name: str, revision: str) -> str:
-    command = ["git", "log", "-1", "--format=%B", revision]
-    message = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout
-    return message.strip().removeprefix(f"{name}, on ") if f"{name}, on " in message else ""
 
 
 def _state(experiment: dict[str, Any]) -> str:

@@ -32,6 +32,12 @@ def experiment_ref(commit: str, name: str) -> str:
     return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
 
 
+def machine_of(name: str, revision: str, root: Path = Path()) -> str:
+    """Name the class of machine that a sweep ran an experiment on; nothing of one that ran here."""
+    message = git("-C", str(root), "log", "-1", "--format=%B", revision)
+    return message.strip().partition(f"{name}, on ")[2]
+
+
 def edited(*paths: str, untracked: bool = False) -> list[str]:
     """List the files, of those at `paths` or of all, that differ from the last commit."""
     option = "-unormal" if untracked else "-uno"

@@ -19,7 +19,7 @@ from classifier.base.files import write_table, write_text
 from classifier.base.params import leaves
 from classifier.base.wording import percent, points
 from classifier.commands.compare import aligned, is_member
-from classifier.commands.git import git, params_of
+from classifier.commands.git import git, machine_of, params_of
 from classifier.commands.recipe import FOLDER, Figure, Recipe, changed, load_recipe, names
 from classifier.commands.sweep_node import machine
 from classifier.evaluation.intervals import proportion
@@ -112,8 +112,7 @@ def finished(name: str, recipe: Recipe) -> list[Experiment]:
         match = EXPERIMENT.fullmatch(line)
         if match and is_member(match[3], name):
             seed = params_of(match[4], recipe.params_file)["seed"]
-            said = git("log", "-1", "--format=%B", match[4])
-            where = said.strip().partition(f"{match[3]}, on ")[2] or machine()
+            where = machine_of(match[3], match[4]) or machine()
             found[seed, where] = Experiment(match[3], match[1] + match[2], match[4], seed, where)
     return list(found.values())
 
