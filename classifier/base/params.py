@@ -271,18 +271,17 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _warm_up_comes_to_an_end(self) -> Self:
-        phases: list[tuple[Training, str, int]] = [
-            (self.train, "train.epochs", self.train.epochs),
-            (self.train, "augment.epochs", self.augment.epochs or self.train.epochs),
+        phases = [
+            ("train", self.train.warmup, "train.epochs", self.train.epochs),
+            ("train", self.train.warmup, "augment.epochs", self.augment.epochs or 0),
         ]
         for name, tuned in (("finetune", self.finetune), ("mobilenet", self.mobilenet)):
-            phases.append((tuned, f"{name}.head_epochs", tuned.head_epochs))
-            phases.append((tuned, f"{name}.epochs", tuned.epochs))
-        for section, key, epochs in phases:
-            if 0 < epochs <= section.warmup:
-                name = key.partition(".")[0].replace("augment", "train")
+            phases.append((name, tuned.warmup, f"{name}.head_epochs", tuned.head_epochs))
+            phases.append((name, tuned.warmup, f"{name}.epochs", tuned.epochs))
+        for name, warmup, key, epochs in phases:
+            if 0 < epochs <= warmup:
                 raise ValueError(
-                    f"{key} is {epochs}, but {name}.warmup is {section.warmup}: "
+                    f"{key} is {epochs}, but {name}.warmup is {warmup}: "
                     "the warm-up has to be shorter"
                 )
         return self

@@ -1,7 +1,7 @@
 """Residual blocks with squeeze-and-excitation: this project's own, for a few thousand pictures.
 
-The blocks are those of He et al. (2016), with 2×2 pooling before each in place of
-strides; their channels are weighed as in Hu et al. (2018).
+The blocks are those of He et al. (2016), with 2×2 pooling before each in place of strides; their
+channels are weighed as in Hu et al. (2018).
 """
 
 import keras
