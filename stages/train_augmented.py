@@ -21,7 +21,7 @@ def main() -> None:
         precision=train.precision,
         dropout=augment.dropout,
         augmentation=Augmentation.of(augment),
-        training_size=augment.size,
+        training_size=augment.image_size,
         mixing=Mixing(augment.mixup, augment.cutmix),
     )
 

@@ -1,6 +1,8 @@
 """dvc.yaml, dvc.lock and params.yaml against the code; what needs no run."""
 
 import ast
+import copy
+import functools
 import os
 import shutil
 import subprocess
@@ -166,15 +168,29 @@ def test_params_yaml_keeps_its_form_when_an_experiment_rewrites_it(tmp_path):
     from dvc.utils.serialize import modify_yaml
 
     committed = (ROOT / "params.yaml").read_bytes()
-    copy = tmp_path / "params.yaml"
-    copy.write_bytes(committed)
-    with modify_yaml(copy) as content:
+    rewritten = tmp_path / "params.yaml"
+    rewritten.write_bytes(committed)
+    with modify_yaml(rewritten) as content:
         content["seed"] = 2
-    assert copy.read_bytes() == committed.replace(b"\nseed: 1", b"\nseed: 2")
+    assert rewritten.read_bytes() == committed.replace(b"\nseed: 1", b"\nseed: 2")
     for epochs in (7, 30):
-        with modify_yaml(copy) as content:
+        with modify_yaml(rewritten) as content:
             content["seed"], content["train"]["epochs"] = 1, epochs
-        assert (copy.read_bytes() == committed) == (epochs == 30)
+        assert (rewritten.read_bytes() == committed) == (epochs == 30)
+
+
+@pytest.mark.parametrize("pipeline_folder", [".", "examples/clinical_trial"])
+def test_every_parameter_counts_in_dvcs_run_cache(pipeline_folder):
+    # DVC leaves every key called size or nfiles out of its key, as it does for a file's: with
+    # another value of such a parameter it would take the result of the first for this one's.
+    from dvc.stage.cache import _get_cache_hash
+
+    params = YAML(typ="safe").load(ROOT / pipeline_folder / "params.yaml")
+    for name, value in leaves(params):
+        changed = copy.deepcopy(params)
+        *sections, last = name.split(".")
+        functools.reduce(dict.__getitem__, sections, changed)[last] = f"not {value}"
+        assert _get_cache_hash(changed) != _get_cache_hash(params), name
 
 
 def test_dvc_yaml_keeps_its_form_when_dvc_rewrites_it(tmp_path):

@@ -185,7 +185,7 @@ class Augment(Section):
     brightness: Rate
     contrast: Rate
     erasing: Annotated[float, Field(ge=0, le=1)]
-    size: Annotated[int | None, Field(ge=32, le=2048)]
+    image_size: Annotated[int | None, Field(ge=32, le=2048)]
     mixup: Annotated[float, Field(ge=0, le=10)]
     cutmix: Annotated[float, Field(ge=0, le=10)]
     dropout: Rate
@@ -246,10 +246,11 @@ class Params(Section):
                 f"data.image_size is {size}, but train.arch {self.train.arch} needs "
                 f"{smallest} or more"
             )
-        if self.augment.size and self.train.arch not in OF_ANY_SIZE:
+        if self.augment.image_size and self.train.arch not in OF_ANY_SIZE:
             raise ValueError(
-                f"augment.size is {self.augment.size}, but train.arch is {self.train.arch}, whose "
-                f"weights fit data.image_size alone; allowed: {' or '.join(OF_ANY_SIZE)}"
+                f"augment.image_size is {self.augment.image_size}, but train.arch is "
+                f"{self.train.arch}, whose weights fit data.image_size alone; allowed: "
+                f"{' or '.join(OF_ANY_SIZE)}"
             )
         if self.finetune.head == "classifier" and size != VGG16_CLASSIFIER_INPUT:
             raise ValueError(

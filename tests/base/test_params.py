@@ -251,11 +251,12 @@ def test_a_warm_up_that_never_ends_is_refused_naming_both_keys(tmp_path, changes
 
 
 def test_smaller_training_pictures_are_for_networks_of_any_size(tmp_path):
-    assert told(tmp_path, {"augment.size": 128}) == (
-        "augment.size is 128, but train.arch is cnn5, whose weights fit data.image_size alone; "
-        "allowed: resnet_small or xception_small"
+    assert told(tmp_path, {"augment.image_size": 128}) == (
+        "augment.image_size is 128, but train.arch is cnn5, whose weights fit data.image_size "
+        "alone; allowed: resnet_small or xception_small"
     )
-    assert accepted(tmp_path, augment__size=128, train__arch="resnet_small").augment.size == 128
+    params = accepted(tmp_path, augment__image_size=128, train__arch="resnet_small")
+    assert params.augment.image_size == 128
 
 
 @pytest.mark.parametrize("way", ["mixup", "cutmix"])
