@@ -88,7 +88,10 @@ def calibrate(precision="float32", *, flip=False) -> None:
 
 def change(key: str, value: str) -> None:
     text = Path("params.yaml").read_text(encoding="utf-8")
-    changed, times = re.subn(rf"^( +{key}): .*$", rf"\1: {value}", text, flags=re.MULTILINE)
+    # The first of that name, as image_size is one of data and one of augment.
+    changed, times = re.subn(
+        rf"^( +{key}): .*$", rf"\1: {value}", text, count=1, flags=re.MULTILINE
+    )
     assert times == 1
     Path("params.yaml").write_text(changed, encoding="utf-8")
 
