@@ -4,7 +4,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_1samp, ttest_ind
 
 from classifier.base.errors import UserError
 from classifier.commands.compare import (
@@ -199,6 +199,13 @@ def test_welchs_test_and_its_interval():
     assert row.high == pytest.approx(expected.confidence_interval().high)
     (back,) = compare(group(*b), group(*a))
     assert back.difference == pytest.approx(-row.difference)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_group_whose_runs_agree_is_tested_in_silence():
+    a = [0.978, 0.974, 0.980]
+    (row,) = compare(group(*a), group(0.982, 0.982, 0.982))
+    assert row.p_value == pytest.approx(ttest_1samp(a, 0.982).pvalue)  # all spread is a's
 
 
 def test_one_run_is_too_few_for_a_test():
