@@ -261,6 +261,7 @@ CASES = [
     zipped("long path", f"{'deep/' * 200}1.jpg", "longer than 1,000 bytes", None),
     zipped("line feed", "cats/1\n2.jpg", "control characters", "cats/1\\n2.jpg"),
     zipped("escape sequence", "cats/\x1b[2J.jpg", "control characters", "cats/\\x1b[2J.jpg"),
+    zipped("no character", "cats/\ufffe.jpg", "control characters", "cats/\\ufffe.jpg"),
     zipped("Unicode line end", "cats/\u2028.jpg", "control characters", "cats/\\u2028.jpg"),
     zipped("hidden file", "cats/.secret.jpg", "hidden"),
     zipped("hidden folder", ".git/objects/12.jpg", "hidden", ".git"),

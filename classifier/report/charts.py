@@ -112,7 +112,8 @@ def histogram(name: str, rows: Rows, x_label: str) -> Chart:
         totals[row["label"]] = totals.get(row["label"], 0) + int(row["count"])
     counts = ", ".join(f"{count} {label}" for label, count in totals.items())
     said = f"Histogram of the scores that {name} gives the test pictures: {counts}."
-    axes = ("lower", "count", x_label, "pictures")
+    # Vega-Lite reads \b in a title as an escape of its expressions: this one is no backslash.
+    axes = ("lower", "count", x_label.replace("\\", "⧵"), "pictures")
     return Chart(name, _svg("scores", _named({name: rows}), said, axes))
 
 
@@ -158,7 +159,7 @@ def _svg(
     """
     text = (TEMPLATES / f"{name}.json").read_text(encoding="utf-8")
     for anchor, value in zip(("X", "Y", "X_LABEL", "Y_LABEL"), axes, strict=True):
-        text = text.replace(f"<DVC_METRIC_{anchor}>", value)
+        text = text.replace(f"<DVC_METRIC_{anchor}>", json.dumps(value)[1:-1])
     # The page has legends of its own, which wrap.
     template = json.loads(
         text, object_hook=lambda part: part | {"legend": None} if "legend" in part else part
@@ -175,6 +176,6 @@ def _svg(
         spec["config"] |= EXTENTS
     drawn = vl_convert.vegalite_to_svg(spec, vl_version="6.4")
     # Vega counts what has an identifier through all that a process draws.
-    drawn = re.sub(r"\b(clip|gradient_)\d+", rf"\1-{name}-{number}", drawn)
+    drawn = re.sub(r'((?:id="|url\(#)(?:clip|gradient_))\d+', rf"\1-{name}-{number}", drawn)
     drawn = drawn.replace("<svg ", f'<svg role="img" aria-label="{escape(said)}" ', 1)
     return Markup(drawn.replace('class="marks"', 'class="chart"', 1))

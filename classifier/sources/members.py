@@ -285,7 +285,7 @@ def safe_path(name: str) -> str:
     """
     if not name.isascii() and any("\ud800" <= one <= "\udfff" for one in name):
         raise Unreadable("its name is not UTF-8")
-    if not name.isprintable() and any(unicodedata.category(one) in _UNPRINTED for one in name):
+    if not name.isprintable() and any(map(_breaks_lists, name)):
         raise Unreadable("its name holds control characters")
     name = unicodedata.normalize("NFC", name).replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
@@ -297,8 +297,9 @@ def safe_path(name: str) -> str:
     return path
 
 
-# Control characters and the line ends of Unicode: they would break the lists that names go into.
-_UNPRINTED = frozenset({"Cc", "Zl", "Zp"})
+def _breaks_lists(character: str) -> bool:
+    """Whether it is a control character, a line end of Unicode, or no character of XML."""
+    return unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in "\ufffe\uffff"
 
 
 def printable(name: str) -> str:

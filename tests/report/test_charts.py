@@ -117,6 +117,20 @@ def test_a_histogram_has_a_bar_as_high_as_each_count():
     assert ">score of dogs<" in chart.svg
 
 
+@pytest.mark.parametrize("label", ['a 6" pipe', "animals\\bird", "clip1", "<b>"])
+def test_whatever_a_class_is_called_stands_on_its_axis(label):
+    table = rows("lower upper label count", (0.0, 1.0, label, 1))
+    chart = charts.histogram("a", table, f"score of {label}")
+    texts = ElementTree.fromstring(chart.svg).itertext()
+    assert f"score of {label}".replace("\\", "⧵") in texts
+
+
+def test_a_class_that_is_called_as_an_identifier_of_vega_keeps_its_name():
+    table = rows("actual predicted images share", *((f"clip{n}", "clip0", 1, 1) for n in range(3)))
+    texts = list(ElementTree.fromstring(charts.confusion("a", 0, table).svg).itertext())
+    assert {"clip0", "clip1", "clip2"} < set(texts)
+
+
 @pytest.mark.parametrize(("measure", "kept"), [("accuracy", 0.72), ("loss", 0.4)])
 def test_learning_curves_have_a_point_at_the_epoch_that_was_kept(measure, kept):
     # Two epochs are equally good to the digits of the file, and training kept the later.
