@@ -34,7 +34,11 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
-from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+from PIL.TiffImagePlugin import (
+    PHOTOMETRIC_INTERPRETATION,
+    ImageFileDirectory_v2,
+    TiffImageFile,
+)
 from PIL.WebPImagePlugin import WebPImageFile
 
 from classifier.base.quiet import stderr_silenced
@@ -212,6 +216,10 @@ def _decode(
     # Now, not before: a PNG may say it behind its pixels. Pillow turns a TIFF while it loads it,
     # and its header's size is already the turned one.
     orientation = 1 if kind == "TIFF" else _orientation(picture)
+    # Scanners of films write such; of 8 bits Pillow inverts them, of 16 it does not.
+    white_is_zero = (
+        isinstance(picture, TiffImageFile) and picture.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+    )
     if orientation in _ORIENTATIONS:
         picture = picture.transpose(_ORIENTATIONS[orientation])
     if orientation in _SIDEWAYS:
@@ -220,7 +228,8 @@ def _decode(
     if picture.mode.startswith("I;16") or (picture.mode == "I" and kind == "PPM"):
         deep = np.asarray(picture)
         brightest = int(deep.max())
-        picture = Image.fromarray(_in_8_bits(deep, levels))
+        grey = _in_8_bits(deep, levels)
+        picture = Image.fromarray(255 - grey if white_is_zero else grey)
     pixels = np.asarray(_plain(picture, kind).convert("RGB"))
     return Picture(_resized(pixels, size, resize), width, height, kind, mode, brightest)
 

@@ -259,6 +259,12 @@ def test_16_bit_grey_is_scaled_and_not_clipped(name):
     assert close(centres(pixels), [(0,) * 3, (255,) * 3] * 2, 0)
 
 
+def test_16_bit_grey_whose_white_is_zero_is_no_negative():
+    data = tiff(grey_ramp(2570, 200 * 257), (262, 0), order="<")
+    assert close(centres(shown(data).pixels), [(245,) * 3, (55,) * 3] * 2, 0)
+    assert shown(data).brightest == 200 * 257
+
+
 @pytest.mark.parametrize("name", DEEP)
 @pytest.mark.parametrize("levels", [(0, 1023), (0, 4095), (0, 16_383), (7000, 8500)])
 def test_16_bit_grey_is_scaled_from_the_range_of_the_set(name, levels):
