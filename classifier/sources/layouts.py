@@ -21,7 +21,7 @@ from pathlib import PurePosixPath
 from classifier.base.errors import UserError
 from classifier.sources import tables
 from classifier.sources.dataset import Labelled, Source
-from classifier.sources.members import Skipped, Unreadable
+from classifier.sources.members import Skipped
 from classifier.sources.naming import (
     FILLERS,
     PARTS,
@@ -57,7 +57,8 @@ CAMERAS = frozenset(
     {"img", "image", "dsc", "dscn", "dscf", "dcim", "pict", "pic", "pxl", "mvimg", "p", "photo"}
     | {"picture", "scan", "screenshot", "frame", "snapshot", "unnamed", "download", "file", "vid"}
 )
-NUMBERED = re.compile(r"(?P<label>.+)\.\d+\.[A-Za-z0-9]+")
+# Not of a date or a time of day: 2024.05.17.jpg, Screenshot 2024-05-17 at 12.03.01.png.
+NUMBERED = re.compile(r"(?P<label>.*[^\W\d_].*)(?<!\d\.\d\d)\.\d+\.[A-Za-z0-9]+")
 COUNTED = re.compile(r"(?P<label>.*[^\W\d_].*?)[_ -]\(?\d+\)?\.[A-Za-z0-9]+")
 
 
@@ -189,7 +190,7 @@ def _any_is_picture(paths: list[str], read: Callable[[str], bytes]) -> bool:
             content = read(path)
             with Image.open(io.BytesIO(content)):
                 return True
-        except (Unreadable, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        except Exception:  # on damaged files Pillow raises nearly everything
             continue
     return False
 
@@ -264,8 +265,12 @@ def _parts_of_classes(folder: Folder) -> Found | None:
             for top in parts
             if top not in of_classes
         ]
-        + [f"{folder.root}{top}/ counts as no part of the data" for top in others],
+        + _no_parts(folder, others),
     )
+
+
+def _no_parts(folder: Folder, others: Iterable[str]) -> list[str]:
+    return [f"{folder.root}{top}/ counts as no part of the data" for top in others]
 
 
 def _part_folders(folder: Folder) -> dict[str, str]:
@@ -297,9 +302,15 @@ def _unwrapped(folder: Folder) -> Folder:
 
 def _parts_of_named(folder: Folder) -> Found | None:
     """train/cat.1.jpg, train/dog.1.jpg, test/cat.2.jpg, test/dog.2.jpg."""
-    parts = {top: part for group in _named_as_parts(folder) for top, part in group.items()}
+    groups = _named_as_parts(folder)
+    parts = {top: part for group in groups for top, part in group.items()}
+    others = [top for top in folder.folders if top not in parts]
     trees = {top: _unwrapped(folder.folders[top]) for top in parts}
-    return _by_file_names({top: tree for top, tree in trees.items() if not tree.folders}, parts)
+    found = _by_file_names({top: tree for top, tree in trees.items() if not tree.folders}, parts)
+    # Classes may be named valid/ and invalid/, or test positive/ and test negative/.
+    if not found or (len({p.part for p in found.pictures}) < 2 and (others or len(groups) > 1)):
+        return None
+    return replace(found, notes=_no_parts(folder, others))
 
 
 def _classes_of_parts(folder: Folder) -> Found | None:
@@ -508,7 +519,9 @@ def _check_classes(source: Source, lost: Mapping[str, str]) -> None:
     labels = sorted({picture.label for picture in source.pictures})
     if len(labels) < 2:
         found = f"one class, {labels[0]}" if labels else "no picture with a label"
-        why = "".join(f" ({one.path}: {one.reason})" for one in source.skipped[:1])
+        # A line of the table says more than a picture that is in none.
+        skipped = sorted(source.skipped, key=lambda one: ", line " not in one.path)
+        why = "".join(f" ({one.path}: {one.reason})" for one in skipped[:1])
         raise UserError(
             f"{source.layout}: found {found}{'' if labels else why}{_left_out(lost)}; "
             f"allowed: {ALLOWED}"

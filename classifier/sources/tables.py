@@ -129,6 +129,23 @@ class _Table:
         cells = [cell.strip() for _, row in self.lines[:20] for cell in row]
         return any(pictures.near(cell, self.folder) for cell in cells if cell)
 
+    def check_no_folders(self, pictures: "_Pictures") -> None:
+        """Raise UserError if it labels folders, such as those of patients, several alike.
+
+        One that numbers, counts or groups the classes has a column that is called after them.
+        """
+        known = [_column(cell) for cell in self.header]
+        labels = [at for at, name in enumerate(known) if name in LABEL_COLUMNS]
+        if not labels or len({_cell(row, labels[0]) for _, row in self.lines}) == len(self.lines):
+            return
+        for at, name in enumerate(known):
+            cells = [_cell(row, at) for _, row in self.lines]
+            if name not in (*LABEL_COLUMNS, "name") and all(map(pictures.is_folder, cells)):
+                raise UserError(
+                    f"{self.name} gives labels to folders, such as {cells[0]}: list the pictures "
+                    "in it, or set data.classes to the folders that are the classes"
+                )
+
     def misfit(self) -> str:
         columns = ", ".join(name.strip() for name in self.header[:20])
         return (
@@ -169,9 +186,9 @@ class _Pictures:
         for exact in (folder + given, given):
             if exact in self._there:
                 return [exact]
-        wanted = given.casefold().split("/")
-        if wanted[-1] in self._folders:
+        if self.is_folder(given):
             return []
+        wanted = given.casefold().split("/")
         found = self._by_name.get(wanted[-1], [])
         above = wanted[-2::-1]
         return [
@@ -179,6 +196,10 @@ class _Pictures:
             for path in found
             if all(a == b for a, b in zip(above, path.casefold().split("/")[-2::-1], strict=False))
         ]
+
+    def is_folder(self, given: str) -> bool:
+        """Whether a folder of pictures has the name, whatever it lies in."""
+        return given.casefold().rstrip("/").rpartition("/")[2] in self._folders
 
     def find(self, given: str, folder: str, part: str) -> str:
         """Find the one path that a name means.
@@ -210,8 +231,8 @@ def find(
         What they say of the pictures, or else why the first table that lists pictures does not fit.
 
     Raises:
-        UserError: a table of labels cannot be read, contradicts itself or does not fit, or several
-            contradict each other.
+        UserError: a table of labels cannot be read, contradicts itself, does not fit or is of
+            folders, or several contradict each other.
     """
     pictures = _Pictures(paths)
     misfits = []
@@ -225,6 +246,8 @@ def find(
             fitting = [table for table in found if _fits(table, pictures)]
             if fitting:
                 return _labels(fitting, paths, pictures), ""
+            for table in found:
+                table.check_no_folders(pictures)
             misfits += [table for table in found if table.lists_pictures(pictures)]
     for table in filter(_claims, misfits):
         raise UserError(table.misfit())
@@ -265,7 +288,7 @@ def _table(name: str, read: Callable[[str], bytes]) -> _Table | None:
         raise UserError(f"{name} cannot be read: {error}") from error
     first, _, rest = text.partition("\n")
     # Excel's own way to say what parts the cells.
-    stated = first.strip().lower().removeprefix("sep=") if first.lower().startswith("sep=") else ""
+    stated = first.lower().removeprefix("sep=") if first.lower().startswith("sep=") else ""
     skipped = 1 if stated else 0
     text = rest if stated else text
     # Spreadsheets write semicolons wherever the comma is the decimal mark.

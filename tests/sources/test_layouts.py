@@ -1,5 +1,6 @@
 """Layouts are recognised by names alone, labels and parts follow, the rest is named as left out."""
 
+import io
 import os
 import zipfile
 from collections import Counter
@@ -7,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from classifier.base.errors import UserError
 from classifier.base.params import DataLimits
@@ -483,6 +485,9 @@ def test_files_named_by_label_and_count(names):
         ("PXL_20240517_1.jpg", "cat_1.jpg"),
         ("cat_1.jpg", "dog_1.jpg", "logo.jpg"),
         ("2024_1.jpg", "2023_2.jpg"),
+        ("2024.05.17.jpg", "2023.05.17.jpg"),
+        ("2024-05-17 12.03.01.jpg", "2024-05-17 12.04.07.jpg"),
+        ("WhatsApp Image 2024-05-17 at 12.03.01.jpeg", "WhatsApp Image 2024-05-18 at 9.15.20.jpeg"),
     ],
 )
 def test_names_that_cameras_give_are_no_labels(names):
@@ -494,6 +499,23 @@ def test_files_named_by_label_and_count_in_parts():
     source = found("train/cat_1.jpg", "train/dog_1.jpg", "test/cat_2.jpg", "test/dog_2.jpg")
     assert source.layout == "train and test folders of files named label_N"
     assert parts(source)["test/dog_2.jpg"] == "test"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("valid/passport_1.jpg", "valid/licence_1.jpg", "invalid/passport_2.jpg"),
+        ("test positive/kit_1.jpg", "test positive/swab_1.jpg", "test negative/kit_2.jpg"),
+        ("train/steam_1.jpg", "train/tram_1.jpg", "car/1.jpg", "bus/1.jpg"),
+    ],
+)
+def test_classes_named_like_parts_keep_their_pictures_names_to_themselves(names):
+    assert labels(found(*names)) == {name: name.partition("/")[0] for name in names}
+
+
+def test_folders_beside_parts_of_named_files_are_told():
+    names = ("train/cat_1.jpg", "train/dog_1.jpg", "test/cat_2.jpg", "test/dog_2.jpg")
+    assert found(*names, "more/1.jpg").notes == ["more/ counts as no part of the data"]
 
 
 # Folders that are no classes.
@@ -601,7 +623,11 @@ def test_a_class_of_rare_pictures_is_a_class(ending):
 
 
 def test_a_class_of_files_without_ending_is_told_by_their_content():
+    damaged = b"DDS |\0\0\0".ljust(128, b"\1")  # Pillow raises NotImplementedError
+    with pytest.raises(NotImplementedError), Image.open(io.BytesIO(damaged)):
+        pass
     contents = {"owls/0001": png(1), "owls/0002": png(2), "notes/LICENSE": b"All rights reserved"}
+    contents["notes/0"] = damaged
     source = read_as(of_classes("cats", "dogs"), contents)
     assert set(labels(source).values()) == {"cats", "dogs", "owls"}
     assert source.notes == ["notes/ gives no picture: no file of it has a picture's ending"]

@@ -28,10 +28,22 @@ AS_ROWS = {"a/1.jpg": "süß", "a/2.jpg": "sauer"}
         ("sep=;\n" + ROWS).encode(),
         ("\ufeffSEP=;\r\n" + ROWS.replace("\n", "\r\n")).encode(),
         ("sep=|\n" + ROWS.replace(";", "|")).encode(),
+        ("sep=\t\n" + ROWS.replace(";", "\t")).encode(),
         ROWS.replace("\n", "\r").encode(),
         ("sep=;\r" + ROWS.replace("\n", "\r")).encode("utf-16"),
     ],
-    ids=["UTF-16", "UTF-16 BE", "no BOM", "no BOM BE", "sep", "sep CRLF", "sep |", "CR", "all"],
+    ids=[
+        "UTF-16",
+        "UTF-16 BE",
+        "no BOM",
+        "no BOM BE",
+        "sep",
+        "sep CRLF",
+        "sep |",
+        "sep tab",
+        "CR",
+        "all",
+    ],
 )
 def test_what_spreadsheets_write_is_read(content):
     assert labels(read_as(PATHS, {"labels.csv": content})) == AS_ROWS
@@ -79,6 +91,12 @@ def test_a_name_that_may_mean_two_pictures_is_left_out():
 def test_where_every_name_may_mean_two_the_error_says_so():
     with pytest.raises(UserError, match=r"line 2: names 1, which may be test/1\.jpg or train/1"):
         found("train/1.jpg", "test/1.jpg", labels="id,breed\n1,pug\n")
+
+
+def test_where_no_line_can_be_used_the_error_says_why_not():
+    rows = "path,label\n/kaggle/a/1.jpg,x\n/kaggle/a/2.jpg,y\n"
+    with pytest.raises(UserError, match=r"\(labels\.csv, line 2: its path leaves the source\)"):
+        found(*PATHS, labels=rows)
 
 
 def test_the_part_in_a_tables_name_tells_between_pictures():
@@ -144,6 +162,24 @@ def test_a_table_of_classes_is_no_table_of_pictures():
     source = found(*paths, classes="id,label\n0,cat\n1,dog\n", counts="name,class\n0,2\n1,2\n")
     assert source.layout == "one folder per class"
     assert set(labels(source).values()) == {"0", "1"}
+
+
+@pytest.mark.parametrize("header", ["id,label", "patient_id,diagnosis", "diagnosis,folder"])
+@pytest.mark.parametrize("folder", ["{}", "{}/", "scans/{}"])
+def test_a_table_of_labelled_folders_is_never_passed_over(header, folder):
+    paths = [f"scans/p{patient}/{number}.jpg" for patient in "123" for number in "01"]
+    cells = [(folder.format("p1"), "benign"), (folder.format("p2"), "malignant")]
+    cells.append((folder.format("p3"), "benign"))
+    ordered = (row if header.startswith(("id", "patient")) else row[::-1] for row in cells)
+    text = "\n".join([header, *map(",".join, ordered)])
+    with pytest.raises(UserError, match=r"truth\.csv gives labels to folders, such as .*p1"):
+        found(*paths, truth=text)
+
+
+def test_a_table_of_the_classes_kinds_is_no_table_of_labelled_folders():
+    paths = [f"{folder}/{number}.jpg" for folder in ("cat", "dog", "owl") for number in "01"]
+    source = found(*paths, kinds="class,category\ncat,mammal\ndog,mammal\nowl,bird\n")
+    assert set(labels(source).values()) == {"cat", "dog", "owl"}
 
 
 def test_what_a_contest_wants_back_is_no_table_of_labels():
