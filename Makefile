@@ -34,6 +34,7 @@ repro: setup  ## Check params.yaml, then dvc repro, a line a stage
 	$(BIN)/python -m classifier repro
 
 try: setup  ## Train on your own pictures: make try DATA=folder
+	@test -n "$(DATA)" || { echo "which pictures? make try DATA=folder" >&2; exit 2; }
 	$(BIN)/python -m classifier train "$(DATA)"
 
 test: setup-dev  ## The tests: seven minutes on two cores with AMX

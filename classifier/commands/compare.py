@@ -1,7 +1,7 @@
 """Two recipes, each trained with several seeds: groups of DVC experiments compared by name prefix.
 
-The group `a` is every experiment called `a` and a number, as DVC's queue names them: in the order
-of the values, not after the seeds.
+The group `a` is every experiment called `a`, or `a` and a number, as DVC's queue names them: in the
+order of the values, not after the seeds.
 """
 
 import json

@@ -42,7 +42,7 @@ def run_demo(seed: int) -> None:
     """Copy the checkout, run all stages there, print the comparison and where the report is.
 
     Args:
-        seed: of the three trainings.
+        seed: of all trainings.
 
     Raises:
         UserError: a stage failed.

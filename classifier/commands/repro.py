@@ -66,7 +66,7 @@ def run_dvc(arguments: Sequence[str], root: Path, log: Path) -> None:
         log: written anew.
 
     Raises:
-        UserError: it failed; the last error that it told, and where the log is.
+        UserError: it failed; the first error that it told, a stage's own, and where the log is.
     """
     # dvc.yaml says `python`: the one that runs this, also where its environment is not activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

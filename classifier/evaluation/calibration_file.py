@@ -13,7 +13,9 @@ from classifier.base.files import write_json
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was found on the validation split; all but the temperature is None for three classes.
+    """What was found on the validation split.
+
+    `threshold` and `positive` are of two classes, and None for more.
 
     An image whose uncalibrated score of `positive` is at least `threshold` is called that class.
     The model may compute in `precision`, a Keras dtype policy, where the machine is fast at it.

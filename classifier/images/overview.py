@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from matplotlib import style
+from matplotlib import rc_context, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from classifier.base.fonts import drawable, families
 
 _PARTS: Final = {
     "train": "#4477aa",
@@ -27,8 +29,9 @@ def draw(report: dict[str, Any], pixels_by_path: Mapping[str, NDArray[np.uint8]]
     pixels_by_path: uint8 [size, size, 3], RGB, at least of the pictures of the near-duplicates
     that `wanted` names; one that is missing is left blank.
     """
+    names = "".join([*report["classes"], *wanted(report)])
     # A user's matplotlibrc must not change what the pipeline writes.
-    with style.context("default"):
+    with style.context("default"), rc_context({"font.family": families(drawable(names))}):
         # Without the name and version of the program: the bytes depend on the report alone.
         _figure(report, pixels_by_path).savefig(to, format="png", metadata={"Software": None})
 
@@ -85,10 +88,7 @@ def _classes(axes: Axes, report: dict[str, Any]) -> None:
     axes.set_xlabel("images")
     more = f" (the {_CLASSES_SHOWN} largest of {len(classes)})" if len(classes) > len(shown) else ""
     axes.set_title(f"Classes and splits{more}", fontsize=10)
-    if shown:
-        axes.legend(
-            fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=4, frameon=False
-        )
+    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=4, frameon=False)
 
 
 def _ranges(axes: Axes, report: dict[str, Any], names: tuple[str, ...], title: str) -> None:
@@ -104,11 +104,9 @@ def _ranges(axes: Axes, report: dict[str, Any], names: tuple[str, ...], title: s
             "fliers": [figures["min"], figures["max"]],
         }
         for name in names
-        if (figures := report[name])
+        for figures in [report[name]]
     ]
     axes.set_title(title, fontsize=10)
-    if not boxes:
-        return
     axes.bxp(boxes, orientation="horizontal", widths=0.5, flierprops={"markersize": 4})
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -122,9 +120,9 @@ def _ranges(axes: Axes, report: dict[str, Any], names: tuple[str, ...], title: s
 
 
 def _levels(axes: Axes, report: dict[str, Any], name: str, limits: tuple[str, ...]) -> None:
-    edges = np.array(report[name].get("edges", [0, 1]))
+    edges = np.array(report[name]["edges"])
     total = np.zeros(len(edges) - 1)
-    for label, counts in report[name].get("counts", {}).items():
+    for label, counts in report[name]["counts"].items():
         total += counts
         if len(report["classes"]) <= 4:
             axes.stairs(counts, edges, label=_short(label, 16), linewidth=1.2)
@@ -166,7 +164,7 @@ def _findings(axes: Axes, report: dict[str, Any]) -> None:
         ("… with different labels", f"{near['groups_with_different_labels']:,}"),
         ("groups over 5 % of a class", f"{len(near['large_groups']):,}"),
         (f"side under {report['tiny']['below']} px", f"{report['tiny']['images']:,}"),
-        ("largest : smallest class", f"{report['class_imbalance'] or '–'}"),
+        ("largest : smallest class", f"{report['class_imbalance']}"),
         ("rejected files", f"{report['rejected']['images']:,}"),
     ]
     reasons = report["rejected"]["reasons"]
@@ -202,6 +200,7 @@ def _member(axes: Axes, pair: dict[str, Any], side: int, pixels: NDArray[np.uint
 
 def _short(text: str, most: int) -> str:
     """Text for a label: cut in its middle, and not read as mathematics by matplotlib."""
+    text = drawable(text)
     if len(text) > most:
         text = f"{text[: most // 2]}…{text[len(text) - most // 2 + 1 :]}"
     return text.replace("$", r"\$")

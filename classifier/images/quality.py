@@ -54,7 +54,7 @@ def report(
     Lists of paths and of groups end after 50 (LISTED); the counts beside them are of all.
 
     Args:
-        rows: the pictures, in any order.
+        rows: the pictures, one or more, in any order.
         pairs: near_duplicates of their hashes.
         rejected: path and reason of each file that was left out.
         distance: at which the pairs were found, bits.
@@ -71,7 +71,7 @@ def report(
     return {
         "images": len(rows),
         "classes": _classes(rows),
-        "class_imbalance": round(max(of_class) / min(of_class), 3) if rows else None,
+        "class_imbalance": round(max(of_class) / min(of_class), 3),
         "rejected": _rejected(rejected),
         "exact_duplicates": _exact(rows),
         "near_duplicates": _near(rows, pairs, distance),
@@ -214,8 +214,6 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
 
 
 def _quantiles(values: Sequence[float] | NDArray[Any]) -> dict[str, float]:
-    if not len(values):
-        return {}
     figures = {name: np.quantile(values, share) for name, share in _QUANTILES.items()}
     figures |= {"max": np.max(values), "mean": np.mean(values)}
     return {name: round(float(figure), 3) for name, figure in figures.items()}

@@ -75,7 +75,7 @@ def decode_all(
         return found, levels
     beside = into.with_name("grey16.npy")
     again = scanned([paths[row] for row in deep], beside, used)
-    np.load(into, mmap_mode="r+")[list(deep)] = np.load(beside)
+    np.load(into, mmap_mode="r+")[list(deep)] = np.load(beside, mmap_mode="r")
     for row, one in zip(deep, again, strict=True):
         found[row] = one
     return found, used

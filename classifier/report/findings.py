@@ -24,8 +24,6 @@ def findings(quality: dict[str, Any], drop_leaks: bool) -> list[Finding]:
 
     drop_leaks: whether training leaves out what has a near-duplicate in validation or test.
     """
-    if not quality:
-        return []
     found = [
         *_rejected(quality["rejected"]),
         *_exact(quality["exact_duplicates"]),
@@ -115,8 +113,6 @@ def _flagged(quality: dict[str, Any]) -> Iterator[Finding]:
 
 def _balance(quality: dict[str, Any]) -> Iterator[Finding]:
     counts = [one["images"] for one in quality["classes"].values()]
-    if not counts:
-        return
     largest, smallest = max(counts), min(counts)
     if largest == smallest:
         yield Finding("All classes have the same number of pictures.")

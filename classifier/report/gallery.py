@@ -2,22 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from numpy.typing import NDArray
 from PIL import Image
 
 from classifier.base.files import whole
+from classifier.base.fonts import drawable, families
 
 # A user's matplotlibrc must not change what the pipeline writes.
 matplotlib.rcdefaults()
-
-FAMILY = "DejaVu Sans"  # comes with matplotlib: the same on every machine
 
 DPI = 120
 POINTS = 72  # an inch
@@ -174,41 +173,6 @@ def fitted(text: str, width: float, size: float, weight: str = "normal") -> str:
         fits = text_width(_elided(text, kept), size, weight) <= width
         low, high = (kept, high) if fits else (low, kept)
     return _elided(text, low)
-
-
-def drawable(text: str) -> str:
-    """Put a letter's code point, such as <U+65E5>, where no installed font has the letter.
-
-    What is no letter, such as a line feed, becomes �.
-    """
-    return "".join(
-        "�" if not c.isprintable() else c if _family_of(c) else f"<U+{ord(c):04X}>" for c in text
-    )
-
-
-def families(text: str) -> list[str]:
-    """Choose the font families of a text: for each letter the first that has it."""
-    found = {_family_of(character) for character in text} - {None, FAMILY}
-    return [FAMILY, *sorted(map(str, found))]
-
-
-@lru_cache(maxsize=65536)
-def _family_of(character: str) -> str | None:
-    """Choose a font family that has a letter: `FAMILY`, else the first that is installed."""
-    if ord(character) in _letters(findfont(FontProperties(family=FAMILY))):
-        return FAMILY
-    for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)):
-        # Last Resort has a box for every letter.
-        if font.name.startswith("Last Resort") or font.style != "normal":
-            continue
-        if ord(character) in _letters(font.fname):
-            return font.name
-    return None
-
-
-@cache
-def _letters(file: str) -> frozenset[int]:
-    return frozenset(get_font(file).get_charmap())
 
 
 def _elided(text: str, kept: int) -> str:

@@ -42,8 +42,8 @@ PICTURES = {
     ),
     "augmentation": (
         "Augmentation",
-        "What the augmented model was trained on: pictures as they are, then some of their "
-        "random variations.",
+        "Training pictures as they are, then some of their random variations; mixup, cutmix and "
+        "augment.image_size come after these.",
         "Grid: training pictures in the first column, random variations of each beside it.",
     ),
     "mistakes": (
@@ -309,7 +309,7 @@ def _beyond_chance(ece: dict[str, Any]) -> str:
 
 def parts(quality: dict[str, Any]) -> list[str]:
     """Return the splits that the data-quality report counts pictures of, in order."""
-    classes = quality.get("classes", {})
+    classes = quality["classes"]
     shown = [key for counts in classes.values() for key in counts if key != "images"]
     return list(dict.fromkeys(shown))
 

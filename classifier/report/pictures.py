@@ -97,7 +97,7 @@ def augmented(
         path,
         "What augmentation makes of a picture",
         rows,
-        note=f"Drawn anew for every epoch: {options.in_words()}; {BEYOND_BORDERS[options.fill]}.",
+        note=f"Random changes: {options.in_words()}; {BEYOND_BORDERS[options.fill]}.",
     )
 
 

@@ -374,10 +374,10 @@ def test_outliers_are_listed_and_the_positive_class_is_named(two, tmp_path):
     assert f"{two.details['positive']} is the positive class" in text
 
 
-def test_a_data_set_without_facts_or_findings_makes_a_page_too(two, tmp_path):
+def test_a_data_set_without_facts_makes_a_page_too(two, tmp_path):
     bare = {"name": "mine", "source": "mine", "layout": "one folder per class", "skipped": []}
     details = two.details | {"label_errors": []}
-    given = replace(two, dataset=bare, quality={}, details=details, pictures={})
+    given = replace(two, dataset=bare, details=details, pictures={})
     text = rendered(tmp_path, given).text
     assert "None was found." in text
     assert "citation" not in text

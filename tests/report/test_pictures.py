@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.font_manager import findfont
 from PIL import Image
 
 from classifier.base.family import MODELS
@@ -174,36 +173,6 @@ def test_any_file_name_can_be_a_caption(tmp_path, name):
     tile = Tile(np.zeros((4, 4, 3), np.uint8), [Line(name)])
     save_page(tmp_path / "x.png", name, [Row(Line(name), [tile])], note=name, columns=1)
     assert (tmp_path / "x.png").stat().st_size
-
-
-@pytest.fixture
-def fonts(monkeypatch):
-    """Sets which fonts are installed."""
-
-    def install(*installed):
-        monkeypatch.setattr(gallery.fontManager, "ttflist", list(installed))
-        gallery._family_of.cache_clear()
-
-    yield install
-    gallery._family_of.cache_clear()
-
-
-def test_a_letter_that_no_font_has_is_shown_by_its_number(fonts):
-    every = gallery.fontManager.ttflist
-    fonts(*(font for font in every if font.name.startswith(("DejaVu", "Last Resort"))))
-    assert gallery.drawable("日1/cat é.jpg") == "<U+65E5>1/cat é.jpg"
-    assert gallery.families("cat é") == ["DejaVu Sans"]
-
-
-def test_a_letter_is_drawn_in_an_installed_font_that_has_it(fonts):
-    every = gallery.fontManager.ttflist
-    # One that DejaVu Sans lacks, in place of another script's.
-    lacking = gallery._letters(findfont("STIXGeneral")) - gallery._letters(findfont("DejaVu Sans"))
-    letter = next(chr(code) for code in sorted(lacking) if chr(code).isalpha())
-    fonts(*(font for font in every if font.name in ("DejaVu Sans", "STIXGeneral")))
-    assert gallery.drawable(f"a{letter}") == f"a{letter}"
-    assert gallery.families(f"a{letter}") == ["DejaVu Sans", "STIXGeneral"]
-    assert text_width(f"a{letter}", 7) > text_width("a", 7)
 
 
 def test_a_text_is_shortened_in_its_middle_until_it_fits():
