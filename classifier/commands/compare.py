@@ -128,9 +128,9 @@ def compare(a: list[Run], b: list[Run], metric: str = "accuracy") -> list[Row]:
 
     Welch's t-test (scipy): the groups may differ in spread and size. It speaks of the recipe on
     this split of the data; how far the test images themselves vary is in each run's own interval.
-    A model that the change does not reach is the same one in both groups: it is not tested, and so
-    does not make the correction of the others harder. Raises UserError where no model has the
-    metric in both groups.
+    A model that the change does not reach is the same one in both groups, for each seed that both
+    have: it is not tested, and so does not make the correction of the others harder. Raises
+    UserError where no model has the metric in both groups.
     """
     models = sorted({model for run in a for model in run.metrics})
     trained = {model: (_trained(a, model, metric), _trained(b, model, metric)) for model in models}
@@ -145,7 +145,8 @@ def compare(a: list[Run], b: list[Run], metric: str = "accuracy") -> list[Row]:
         of_a, of_b = ([figures[metric] for figures in group] for group in pair)
         difference = float(np.mean(of_b) - np.mean(of_a))
         row = Row(model, metric, summarise(of_a), summarise(of_b), difference)
-        if all(one in pair[1] for one in pair[0]):
+        shared = sum(one in pair[1] for one in pair[0])
+        if 2 * shared > min(map(len, pair)):  # not all: a run may be missing in either group
             note = "the same models in both groups: the change does not reach it"
             rows.append(replace(row, note=note))
         else:
