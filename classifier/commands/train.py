@@ -62,7 +62,8 @@ def plan(found: Source, method: str, params: Params) -> str:
     more = f" and {len(classes) - 25} more" if len(classes) > 25 else ""
     if method == "random":
         given = params.split.random
-        split = f"random: validation {given.validation:g}, test {given.test:g}, training the rest"
+        rest = "the rest" if given.train is None else f"{given.train:g}"
+        split = f"random: validation {given.validation:g}, test {given.test:g}, training {rest}"
     else:
         parts = Counter(one.part or "in no part" for one in found.pictures)
         split = "the folders' own: " + ", ".join(f"{n:,} {part}" for part, n in parts.items())
@@ -84,9 +85,10 @@ def expected(pictures: int, params: Params) -> str:
         return "unknown: the networks could not be timed here"
     step, forward = timed
     epochs = params.train.epochs + (params.augment.epochs or params.train.epochs)
-    copies = 1 + (params.finetune.views or params.finetune.epochs)
-    # Most of the pictures are trained on. A pass through VGG16 for each copy, two for evaluation.
-    seconds = pictures * (epochs * step + (copies + 2) * forward)
+    vgg16 = params.finetune
+    copies = vgg16.views or vgg16.epochs if vgg16.augment and vgg16.unfreeze and vgg16.epochs else 0
+    # Most of the pictures are trained on. VGG16 sees each and its copies, and twice to be judged.
+    seconds = pictures * (epochs * step + (1 + copies + 2) * forward)
     minutes = counted(max(1, round(seconds / 60)), "minute")
     return f"about {minutes} on this machine, timed now, MobileNet not counted"
 
@@ -107,16 +109,21 @@ def measured() -> tuple[float, float]:
     import numpy as np
 
     from classifier.networks.from_scratch import network
+    from classifier.training.fit import start
+    from classifier.training.fused import fused
     from classifier.training.outputs import loss_for
     from classifier.transfer.vgg16 import vgg16
+    from classifier.transfer.winograd import FEWEST_PICTURES, accelerated
 
     params = load_params()
+    device = start(params.seed, params.train.precision).device
     size = params.data.image_size
     images = np.zeros((SAMPLE, size, size, 3), np.uint8)
     labels = np.arange(SAMPLE) % 2
     small = network(params.train.arch)(size, 2, 0.0)
+    small = fused(small) if device == "cpu" else small
     small.compile(optimizer=params.train.optimizer, loss=loss_for(small))
-    large = vgg16(size, 2, None)
+    large = accelerated(vgg16(size, 2, None), FEWEST_PICTURES)
     step = _seconds(lambda: small.train_on_batch(images, labels))
     return step / SAMPLE, _seconds(lambda: large.predict_on_batch(images)) / SAMPLE
 

@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+import keras
 import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
@@ -12,6 +13,7 @@ from classifier.base.params import load_params
 from classifier.commands import train as command
 from classifier.commands.repro import written
 from classifier.commands.train import train
+from classifier.training.precision import dtype_policy
 from tests.commands.test_predict import jpeg
 from tests.projects import ROOT
 
@@ -47,6 +49,39 @@ def test_the_plan_says_what_was_found_and_the_command_that_runs_it(capsys):
     apply_overrides(Path("params.yaml"), [word for word in words[3:] if word != "-S"])
     changed = load_params()
     assert (changed.data.source, changed.split.method) == ("my pets", "random")
+
+
+@pytest.mark.parametrize(
+    ("changes", "minutes"),
+    [
+        ({}, 12),  # 1,000 pictures: 60 epochs of a step of 0.01 s, and 5 passes through VGG16
+        ({"views": None}, 13),  # a copy for each of 5 epochs
+        ({"augment": False}, 11),
+        ({"unfreeze": 0, "views": 600}, 11),
+    ],
+)
+def test_the_time_counts_what_vgg16_will_see(monkeypatch, changes, minutes):
+    monkeypatch.setattr(command, "measured_elsewhere", lambda: (0.01, 0.02))
+    params = load_params()
+    params = params.model_copy(update={"finetune": params.finetune.model_copy(update=changes)})
+    assert command.expected(1000, params).startswith(f"about {minutes} minutes")
+
+
+def test_the_machine_is_timed_in_the_precision_of_the_training(monkeypatch):
+    text = Path("params.yaml").read_text().replace("arch: cnn5", "arch: cnn3")
+    text = text.replace("image_size: 180", "image_size: 32")
+    Path("params.yaml").write_text(text.replace("precision: auto", "precision: mixed_bfloat16"))
+    policies = []
+
+    def seconds(work):
+        work()
+        policies.append(keras.config.dtype_policy().name)
+        return 16.0
+
+    monkeypatch.setattr(command, "_seconds", seconds)
+    with dtype_policy("float32"):  # as before, when it ends
+        assert command.measured() == (1.0, 1.0)
+    assert policies == ["mixed_bfloat16", "mixed_bfloat16"]
 
 
 def test_folders_that_are_split_already_keep_their_split(capsys):
