@@ -38,6 +38,15 @@ def machine_of(name: str, revision: str, root: Path = Path()) -> str:
     return message.strip().partition(f"{name}, on ")[2]
 
 
+def is_ancestor(commit: str, of: str) -> bool:
+    """Whether a commit comes before another; not where this clone lacks one."""
+    try:
+        git("merge-base", "--is-ancestor", commit, of)
+    except UserError:
+        return False
+    return True
+
+
 def edited(*paths: str, untracked: bool = False) -> list[str]:
     """List the files, of those at `paths` or of all, that differ from the last commit."""
     option = "-unormal" if untracked else "-uno"

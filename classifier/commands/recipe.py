@@ -33,6 +33,11 @@ class Figure(Section):
     epoch: Count | None = None
     published: Name | None = None  # what the source says of it, in words where it is vague
 
+    @property
+    def after(self) -> str:
+        """The epoch, or `kept`."""
+        return str(self.epoch or "kept")
+
     @model_validator(mode="after")
     def _weights_are_there(self) -> Self:
         if (self.split == "test") != (self.epoch is None) and self.split != "validation":
@@ -64,8 +69,8 @@ class Recipe(Section):
         return Path(self.pipeline or "") / "params.yaml"
 
     @property
-    def folder(self) -> list[str]:
-        """What `dvc` is told of where it runs."""
+    def where(self) -> list[str]:
+        """What `dvc` is told of the folder it runs in."""
         return ["--cd", self.pipeline] if self.pipeline else []
 
 
@@ -84,19 +89,24 @@ def load_recipe(name: str) -> Recipe:
     if not path.is_file():
         raise UserError(f"{path} is missing; {nearest(name, names())}")
     recipe = load(path, Recipe)
-    params = changed(read(recipe.params_file), recipe.params)
+    try:
+        params = changed(read(recipe.params_file), recipe.params)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     if recipe.model:
         check(params, Params, path)
     return recipe
 
 
 def changed(params: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Set values by their dotted keys, in place."""
+    """Set values by their dotted keys, in place; raise UserError where one goes too deep."""
     for key, value in changes.items():
         *above, last = key.split(".")
         section = params
         for one in above:
             section = section.setdefault(one, {})
+            if not isinstance(section, dict):
+                raise UserError(f"{key}: {one} holds a value, and no {last}")
         section[last] = value
     return params
 
@@ -113,7 +123,7 @@ def command(name: str, recipe: Recipe, where: str, changes: dict[str, Any]) -> l
     values = (f"{key}={written(value)}" for key, value in (recipe.params | changes).items())
     options = [part for one in values for part in ("-S", one)]
     target = [stage_of(recipe.model)] if recipe.model else []
-    return [*recipe.folder, "exp", "run", where, "-n", name, *options, *target]
+    return [*recipe.where, "exp", "run", where, "-n", name, *options, *target]
 
 
 def stage_of(model: str) -> str:
@@ -151,5 +161,5 @@ def run(options: Namespace) -> None:
     for one in runs:
         run_dvc(one, Path(), cache_folder("logs") / "recipe.log")
     if options.seeds:
-        print(f"{shlex.join(['dvc', *recipe.folder, 'queue', 'start'])} runs them")
+        print(f"{shlex.join(['dvc', *recipe.where, 'queue', 'start'])} runs them")
     print("python -m classifier recipes shows the figures")

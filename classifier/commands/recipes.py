@@ -19,7 +19,7 @@ from classifier.base.files import write_table, write_text
 from classifier.base.params import leaves
 from classifier.base.wording import percent, points
 from classifier.commands.compare import aligned, is_member
-from classifier.commands.git import git, machine_of, params_of
+from classifier.commands.git import git, is_ancestor, machine_of, params_of
 from classifier.commands.recipe import FOLDER, Figure, Recipe, changed, load_recipe, names
 from classifier.commands.sweep_node import machine
 from classifier.evaluation.intervals import proportion
@@ -66,7 +66,7 @@ def run(options: Namespace) -> None:
     results = recorded()
     for name, recipe in recipes.items():
         for one in finished(name, recipe):
-            if any((r.recipe, r.seed, r.commit) == (name, one.seed, one.commit) for r in results):
+            if not is_news(name, recipe, one, results):
                 continue
             if reason := unfit(recipe, one):
                 print(f"{one.name} does not count: {reason}")
@@ -115,6 +115,18 @@ def finished(name: str, recipe: Recipe) -> list[Experiment]:
             where = machine_of(match[3], match[4]) or machine()
             found[seed, where] = Experiment(match[3], match[1] + match[2], match[4], seed, where)
     return list(found.values())
+
+
+def is_news(name: str, recipe: Recipe, one: Experiment, results: Sequence[Result]) -> bool:
+    """Whether an experiment has what is not recorded of its seed, class of machine and commit.
+
+    One that started before the commit of what is recorded is no news, but left over.
+    """
+    before = [r for r in results if (r.recipe, r.seed, r.machine) == (name, one.seed, one.machine)]
+    if any(r.commit != one.commit and is_ancestor(one.start, r.commit) for r in before):
+        return False
+    known = {(r.split, r.epoch) for r in before if r.commit == one.commit}
+    return not known.issuperset((figure.split, figure.after) for figure in recipe.accuracy)
 
 
 def unfit(recipe: Recipe, experiment: Experiment) -> str:
@@ -184,7 +196,7 @@ def _of_model(
             accuracy = float(curve[one.epoch - 1][f"{one.split}_accuracy"])
         else:
             accuracy = metrics[f"{one.split}_accuracy"]
-        yield one.split, str(one.epoch or "kept"), round(accuracy, 4), pictures
+        yield one.split, one.after, round(accuracy, 4), pictures
 
 
 def accuracy_on_test(files: Any, model: str, *, flip: bool) -> float:
@@ -215,8 +227,9 @@ def table(recipes: dict[str, Recipe], results: Sequence[Result]) -> list[list[st
     rows = [["recipe", "accuracy on", "published", "measured", "seeds", "machine"]]
     for name, recipe in recipes.items():
         for one in recipe.accuracy:
-            epoch = str(one.epoch or "kept")
-            of = [r for r in results if (r.recipe, r.split, r.epoch) == (name, one.split, epoch)]
+            of = [
+                r for r in results if (r.recipe, r.split, r.epoch) == (name, one.split, one.after)
+            ]
             where = f"{one.split}, epoch {one.epoch}" if one.epoch else one.split
             for place in sorted({r.machine for r in of}) or [""]:
                 here = [r for r in of if r.machine == place]

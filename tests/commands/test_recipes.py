@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,13 +17,15 @@ from classifier.__main__ import main
 from classifier.base.errors import UserError
 from classifier.base.params import leaves
 from classifier.base.splits import write_split
-from classifier.commands.recipe import command, load_recipe, names
+from classifier.commands.recipe import Figure, command, load_recipe, names
 from classifier.commands.recipes import (
     BEGIN,
     END,
+    Experiment,
     Result,
     accuracy_on_test,
     finished,
+    is_news,
     markdown,
     measured,
     recorded,
@@ -112,6 +115,8 @@ def test_the_page_has_what_the_record_makes_of_the_results(here):
         ("model: baseline\n", "", "one of model and pipeline must be given, and not both"),
         ("train.arch", "train.arhc", "train.arhc: unknown key; did you mean arch?"),
         ("train.arch", "trian.arch", "trian: unknown key; did you mean train?"),
+        ("train.epochs", "train.epochs.x", "train.epochs.x: epochs holds a value, and no x"),
+        ("train.epochs", "seed.x", "seed.x: seed holds a value, and no x"),
         ("epochs: 2", "epochs: 0", "train.epochs is 0, allowed: greater than or equal to 1"),
         ("{split: test}", "{split: all}", "accuracy.3.split is 'all', allowed: 'train', "),
         ("{split: test}", "{split: test, epoch: 2}", "accuracy.3: test is measured with"),
@@ -166,6 +171,30 @@ def test_a_run_again_replaces_its_results_and_no_others():
     kept = replaced([RESULT, *other], [again])
     assert set(kept) == {again, *other}
     assert [one.recipe for one in kept] == ["large", "small", "small", "small"]
+
+
+def test_what_is_recorded_already_or_older_than_that_is_no_news(place, monkeypatch):
+    project = new_repository(place / "git")
+    monkeypatch.chdir(project.root)
+    commits = []
+    for name in "abc":
+        (project.root / name).touch()
+        project.commit()
+        commits.append(project.run("git", "rev-parse", "HEAD").strip())
+    monkeypatch.chdir(place)
+    recipe = load_recipe("small")
+    monkeypatch.chdir(project.root)
+
+    def news(start, **changes):
+        one = Experiment("small-1", start, "its own", 1, "a CPU")
+        known = [("train", "2"), ("validation", "1"), ("validation", "kept"), ("test", "kept")]
+        recorded = [with_(RESULT, split=s, epoch=e, commit=commits[1][:10]) for s, e in known]
+        return is_news("small", recipe, replace(one, **changes), recorded)
+
+    assert [news(start) for start in commits] == [False, False, True]
+    assert news(commits[1], seed=2) and news(commits[1], machine="a GPU")
+    recipe.accuracy.append(Figure(split="validation", epoch=2))
+    assert [news(start) for start in commits] == [False, True, True]
 
 
 def test_what_counts_is_the_recipe_on_committed_code(place, monkeypatch):
