@@ -6,12 +6,14 @@ them. Only `commands` sees both.
 """
 
 import os
+from importlib.util import find_spec
 
 # TensorFlow and Keras read these once, when they are imported, so they are set before any module
 # can do so: no environment variable may change a result.
 # oneDNN is off by default on a CPU without AVX-512, where it is the largest gain of all.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # without its greetings
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # whatever ~/.keras/keras.json says
+if find_spec("tensorflow"):  # without it Keras may be tried on JAX or PyTorch
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the shell and ~/.keras/keras.json say
 for cap in ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
     os.environ.pop(cap, None)  # a training cut short would stand in dvc.lock as a whole one

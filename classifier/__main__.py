@@ -116,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--address", help="ray://HOST:10001 or auto (a cluster on this machine)")
     command.add_argument("--gpus", type=float, help="of each experiment (1 where there are any)")
-    command.add_argument("--cpus", type=int, help="of each experiment (all of its node)")
+    command.add_argument("--cpus", type=count, help="of each experiment (all of its node)")
     command.add_argument(
         "--bring", choices=["models"], help="copy the models into the cache here as well"
     )

@@ -310,7 +310,10 @@ def schedule(
                 for ref in ended:
                     collect(ref)
             elif time.monotonic() - busy > NO_NODE:
-                raise UserError(f"the cluster has had no node for {NO_NODE:.0f} s")
+                raise UserError(
+                    f"the cluster has had no node for {NO_NODE:.0f} s, or none as large as --cpus "
+                    "and --gpus ask for"
+                )
             else:
                 time.sleep(POLL)
     finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from classifier.base.cache import cache_folder
 from classifier.base.checked import check, read
@@ -155,8 +156,8 @@ def parsed(text: str) -> tuple[str, "BaseDistribution"]:
         if kind == "int":
             return key, distributions.IntDistribution(low, high)
         return key, distributions.FloatDistribution(low, high, log=kind == "log")
-    except ValueError as error:
-        why = f" ({error})" if match and str(error) else ""
+    except (ValueError, YAMLError) as error:
+        why = f" ({' '.join(str(error).split())})" if match and str(error) else ""
         raise UserError(f"--over is {text!r}{why}, allowed: {FORM}") from error
 
 

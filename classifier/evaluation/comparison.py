@@ -17,7 +17,7 @@ from statsmodels.stats.multitest import multipletests
 
 LEVEL = 0.05
 POWER = 0.8
-MOST_IMAGES = 10**8  # beyond this a needed number of images says nothing but «no difference»
+MOST_IMAGES = 2**20  # beyond this a needed number of images says nothing but «no difference»
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,8 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
 
 
 @lru_cache(maxsize=4096)
-def paired_interval(
-    only_a: int, only_b: int, n: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Return the score interval of the difference of two paired proportions, (b − a) / n.
+def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
+    """Return the 95 % score interval of the difference of two paired proportions, (b − a) / n.
 
     Tango 1998, Equivalence test and confidence interval for the difference in proportions for the
     paired-sample design, Statistics in Medicine 17, 891–908: all differences that its score test
@@ -124,7 +122,7 @@ def paired_interval(
         >>> f"{9 / 500:.1%} ({low:.1%} to {high:.1%})"
         '1.8% (0.3% to 3.6%)'
     """
-    z = float(norm.ppf((1 + confidence) / 2))
+    z = float(norm.ppf(1 - LEVEL / 2))
     seen = (only_b - only_a) / n
 
     def score(difference: float) -> float:
@@ -153,7 +151,7 @@ def sample_size(
 
     It takes the rates of differing images seen among `n` as the true ones, and the exact power
     (`exact_power`), not an approximation. None where the models differ on equally many images
-    either way, or where more than 100 million would be needed.
+    either way, or where more than a million would be needed.
     """
     if only_a == only_b:
         return None

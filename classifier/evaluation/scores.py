@@ -68,12 +68,14 @@ def look(
     """
     seen = Seen({name: {} for name in JUDGED}, {}, {})
     validation = splits["validation"]
+    # As fine-tuning counts them: what a frozen layer gives is kept for one form of the layer.
+    pictures = len(splits["train"]) + len(validation)
     for model_name, model in models.items():
         wanted = list(splits) if model_name == features_of else JUDGED
         passing = partial(
             _passing,
             model,
-            pictures=sum(len(splits[name]) for name in wanted),
+            pictures=pictures,
             cut_at=(frozen_up_to or {}).get(model_name),
             features=model_name == features_of,
             flip=flip,
@@ -109,7 +111,7 @@ def _passing(
     features: bool,
     flip: bool,
 ) -> Callable[[Split, str], list[NDArray]]:
-    """How to pass so many pictures: scores, and what the last layer is given where it is wanted."""
+    """How to pass pictures: scores, and what the last layer is given where it is wanted."""
     with dtype_policy(policy):
         rest = accelerated(in_precision(model, policy), pictures)
         if cut_at:

@@ -76,6 +76,7 @@ def test_what_was_found_is_told_and_drawn(answers, tmp_path, monkeypatch, capsys
     [
         ("train.learning_rate=1e-4", "--over is 'train.learning_rate=1e-4', allowed: KEY=log("),
         ("train.learning_rate=log(1,a)", "--over is 'train.learning_rate=log(1,a)' (could not"),
+        ("train.optimizer=choice(adam,[sgd)", "--over is 'train.optimizer=choice(adam,[sgd)' ("),
         ("train.epochs=int(5,1)", "--over is 'train.epochs=int(5,1)' ("),
         ("train.learning_rat=log(1e-4,1e-2)", "--over: params.yaml has no train.learning_rat"),
         ("train.learning_rate=log(1e-4,10)", "params.yaml: train.learning_rate is 10.0, allowed:"),
