@@ -618,7 +618,7 @@ def test_starting_sets_precision_and_seed_and_says_why(capsys):
     assert float(keras.random.uniform(())) == first
 
 
-def test_no_variable_of_keras_cuts_a_training_short(tmp_path):
+def test_no_variable_of_keras_cuts_a_training_short_or_takes_it_elsewhere(tmp_path):
     made_splits(tmp_path, 78, train=8, validation=4)
     code = """
 from classifier.networks.from_scratch import train_from_scratch
@@ -626,7 +626,7 @@ from classifier.training.recipe import Recipe
 recipe = Recipe("sgd", 0.01, epochs=2)
 train_from_scratch("m", "cnn5", recipe, batch_size=4, seed=1, precision="float32")
 """
-    caps = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"}
+    caps = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "KERAS_BACKEND": "jax"}
     environment = os.environ | caps | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
