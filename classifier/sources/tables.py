@@ -31,7 +31,9 @@ LABEL_COLUMNS = (
     *("level", "grade", "classid", "class_id", "label_id", "category_id"),
 )
 PART_COLUMNS = ("part", "split", "set", "subset", "partition")
-GROUP_COLUMNS = ("group",)
+GROUP_COLUMNS = (
+    *("group", "patient", "patient_id", "subject", "subject_id", "lesion_id", "case_id"),
+)
 FLAGS = ("0", "1", "0.0", "1.0")  # in a column per class
 # Words in the name of a table that gives labels.
 CLAIMS = frozenset({"label", "labels", "class", "classes", "annotation", "annotations", "truth"})
@@ -55,6 +57,7 @@ class _Row:
     label: str
     part: str
     group: str
+    flags: list[str]  # the columns per class that are 1
 
 
 @dataclass(frozen=True)
@@ -108,25 +111,19 @@ class _Table:
         assert columns
         if not self.lines:
             raise UserError(f"{self.name} has path and label columns, but no rows")
-        return [
-            _Row(
-                line,
-                _cell(cells, columns.path),
-                self._label(cells, columns),
-                _cell(cells, columns.part),
-                _cell(cells, columns.group),
-            )
-            for line, cells in self.lines
-        ]
+        return [self._row(line, cells, columns) for line, cells in self.lines]
 
-    def _label(self, cells: list[str], columns: _Columns) -> str:
-        if columns.label is not None:
-            return _cell(cells, columns.label)
-        flags = _set_flags(cells, columns.classes)
-        return self.header[flags[0]].strip() if len(flags) == 1 else ""
+    def _row(self, line: int, cells: list[str], columns: _Columns) -> _Row:
+        flags = [self.header[at].strip() for at in _set_flags(cells, columns.classes)]
+        label = "".join(flags) if columns.label is None else _cell(cells, columns.label)
+        path, part, group = columns.path, columns.part, columns.group
+        return _Row(line, _cell(cells, path), label, _cell(cells, part), _cell(cells, group), flags)
 
     def lists_pictures(self, pictures: "_Pictures") -> bool:
-        cells = [cell.strip() for _, row in self.lines[:20] for cell in row]
+        cells = {cell.strip() for _, row in self.lines[:20] for cell in row}
+        # A table with a row for each class has numbers that are no pictures' names.
+        if len(self.lines) <= pictures.folders:
+            cells = {cell for cell in cells if not cell.isdigit()}
         return any(pictures.near(cell, self.folder) for cell in cells if cell)
 
     def check_no_folders(self, pictures: "_Pictures") -> None:
@@ -178,6 +175,11 @@ class _Pictures:
     def _folders(self) -> set[str]:
         return {PurePosixPath(path.casefold()).parent.name for path in self._paths}
 
+    @property
+    def folders(self) -> int:
+        """How many names of folders there are."""
+        return len(self._folders)
+
     def near(self, given: str, folder: str) -> list[str]:
         """Find the paths that a name may mean: given whole, without an ending, or without folders.
 
@@ -209,7 +211,10 @@ class _Pictures:
         """
         found = self.near(given, folder)
         if len(found) > 1 and part:
-            found = [path for path in found if part in map(_part, path.split("/")[:-1])] or found
+            found = [path for path in found if part == _part_above(path)] or found
+        elif part and part == _part_above(folder) and given not in found:
+            # A part's own table speaks of its own pictures, not of others of the same name.
+            found = [path for path in found if _part_above(path) in ("", part)]
         if not found:
             raise Unreadable(f"names {given or 'nothing'}, which is not in the source")
         if len(found) > 1:
@@ -256,9 +261,9 @@ def find(
 
 def _is_place(path: str, root: str, *, inside: bool) -> bool:
     """Whether a table may lie there: in root, or inside of a folder of root that is a part."""
-    if not path.startswith(root) or not path.lower().endswith(ENDINGS) or is_unlabelled(path):
-        return False
     folder, _, name = path.removeprefix(root).rpartition("/")
+    if not path.startswith(root) or not path.lower().endswith(ENDINGS) or is_unlabelled(name):
+        return False
     if not inside:
         return not folder
     of_folder = bool(part_of(folder)[0]) or name.casefold() in IN_FOLDERS
@@ -286,11 +291,12 @@ def _table(name: str, read: Callable[[str], bytes]) -> _Table | None:
         text = _text(read(name))
     except Unreadable as error:
         raise UserError(f"{name} cannot be read: {error}") from error
-    first, _, rest = text.partition("\n")
+    blank = len(text) - len(text.lstrip("\n"))
+    first, _, rest = text[blank:].partition("\n")
     # Excel's own way to say what parts the cells.
     stated = first.lower().removeprefix("sep=") if first.lower().startswith("sep=") else ""
-    skipped = 1 if stated else 0
-    text = rest if stated else text
+    skipped = blank + bool(stated)
+    text = rest if stated else text[blank:]
     # Spreadsheets write semicolons wherever the comma is the decimal mark.
     tables = [_cells(name, text, mark, skipped) for mark in (stated or ",;\t")]
     if not any(tables[0].header):
@@ -347,6 +353,9 @@ def _labels(fitting: list[_Table], paths: Sequence[str], pictures: _Pictures) ->
     names = [table.name for table in used]
     reason = f"not listed in {joined(names, 'or')}"
     skipped += [Skipped(path, reason) for path in paths if path not in found and path not in names]
+    parts = {path: _part_above(path) for path in found}
+    if all(parts.values()) and not any(picture.part for picture in found.values()):
+        found = {path: replace(picture, part=parts[path]) for path, picture in found.items()}
     one_hot = any(table.columns and table.columns.classes for table in used)
     columns = "a column per class" if one_hot else "path and label columns"
     return Source(
@@ -391,6 +400,9 @@ def _picture(row: _Row, table: _Table, pictures: _Pictures, *, any_part: bool) -
     label = unicodedata.normalize("NFC", row.label)
     part = _part(row.part)
     path = pictures.find(safe_path(row.path), table.folder, part or table.part)
+    flags = [name for name in row.flags if len(row.flags) > 1]
+    if flags:
+        raise Unreadable(f"{path} has 1 in {joined(flags)}: a picture has one label")
     if not label or not label.isprintable():
         raise Unreadable(f"{path} has no label that can be printed")
     if any_part and not part:
@@ -400,6 +412,11 @@ def _picture(row: _Row, table: _Table, pictures: _Pictures, *, any_part: bool) -
 
 def _part(name: str) -> str:
     return part_of(name)[0]
+
+
+def _part_above(path: str) -> str:
+    """Tell the part that the nearest folder above states; nothing where none does."""
+    return next(filter(None, map(_part, path.split("/")[-2::-1])), "")
 
 
 def _column(cell: str) -> str:

@@ -114,6 +114,26 @@ def test_a_table_for_each_part_makes_the_parts():
     assert parts(source) == dict(zip(sorted(paths), ["train"] * 2 + ["test"] * 2, strict=True))
 
 
+def test_folders_tell_the_parts_where_no_table_does():
+    paths = [f"{part}/{number}.jpg" for part in ("train", "test") for number in "012"]
+    rows = [f"{path},{'xy'[n % 2]}\n" for n, path in enumerate(paths)]
+    source = found(*paths, labels="path,label\n" + "".join(rows))
+    assert parts(source) == {path: path.partition("/")[0] for path in paths}
+    # Some pictures in no such folder, and the folders are not the parts.
+    source = found(*paths, "0.jpg", labels="path,label\n" + "".join(rows) + "0.jpg,x\n")
+    assert set(parts(source).values()) == {""}
+
+
+def test_the_table_in_a_parts_folder_takes_no_other_parts_picture():
+    tables = {
+        "train/metadata.csv": b"file_name,label\n0.jpg,x\n1.jpg,y\n",
+        "test/metadata.csv": b"file_name,label\n0.jpg,x\n1.jpg,x\n2.jpg,y\n",
+    }
+    source = read_as(["train/0.jpg", "train/1.jpg", "test/0.jpg", "test/2.jpg"], tables)
+    assert labels(source)["train/1.jpg"] == "y"
+    assert skipped(source)["test/metadata.csv, line 3"].endswith("which is not in the source")
+
+
 def test_a_picture_in_the_tables_of_two_parts_is_an_error():
     text = "file,label\na/1.jpg,x\na/2.jpg,y\n"
     with pytest.raises(UserError, match=r"a/1\.jpg is listed before .* parts train and test"):
@@ -132,7 +152,8 @@ def test_a_column_per_class_is_read_and_a_row_without_one_class_left_out():
     source = read_as(paths, {"train/_classes.csv": text.encode()})
     assert source.layout == "train/_classes.csv with a column per class"
     assert labels(source) == {"train/1.jpg": "cat", "train/2.jpg": "dog", "train/5.jpg": "dog"}
-    assert "no label" in skipped(source)["train/_classes.csv, line 4"]
+    assert "has 1 in cat and dog" in skipped(source)["train/_classes.csv, line 4"]
+    assert "no label" in skipped(source)["train/_classes.csv, line 5"]
 
 
 def test_columns_of_which_most_rows_set_several_are_no_classes():
@@ -150,6 +171,22 @@ def test_a_table_of_labels_that_does_not_fit_is_never_passed_over(name):
     message = str(error.value)
     assert f"{name}.csv has the columns picture_no, sort" in message
     assert all(known in message for known in ("id_code", "diagnosis", "column of 0 and 1"))
+
+
+def test_a_table_that_counts_the_classes_lists_no_pictures():
+    paths = [f"{folder}/{number}.jpg" for folder in ("cats", "dogs") for number in (1, 20)]
+    source = found(*paths, label_counts="label,count\ncats,20\ndogs,1\n")
+    assert set(labels(source).values()) == {"cats", "dogs"}
+
+
+@pytest.mark.parametrize("folder", ["", "tumor_prediction/"])
+def test_empty_lines_and_the_folders_name_hide_no_table(folder):
+    paths = [f"{folder}{site}/{number}.jpg" for site in "ab" for number in "01"]
+    rows = [f"{path.removeprefix(folder)},{'xy'[n % 2]}" for n, path in enumerate(paths)]
+    table = "\n\npath,label\n" + "\n".join([*rows, "c/1.jpg,x"])
+    source = read_as(paths, {f"{folder}labels.csv": table.encode()})
+    assert labels(source) == {path: "xy"[n % 2] for n, path in enumerate(paths)}
+    assert f"{folder}labels.csv, line 8" in skipped(source)
 
 
 def test_a_table_that_does_not_fit_explains_why_there_is_no_layout():
@@ -191,6 +228,11 @@ def test_what_a_contest_wants_back_is_no_table_of_labels():
 def test_groups_come_along():
     source = found(*PATHS, labels="path,label,group\n1.jpg,x,patient 1\n2.jpg,y,\n")
     assert [picture.group for picture in source.pictures] == ["patient 1", ""]
+
+
+def test_patients_and_lesions_are_groups():
+    source = found(*PATHS, labels="lesion_id,image_id,dx\nHAM_1,1,x\nHAM_1,2,y\n")
+    assert [picture.group for picture in source.pictures] == ["HAM_1", "HAM_1"]
 
 
 def test_a_picture_of_two_groups_is_an_error():
