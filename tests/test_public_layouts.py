@@ -299,7 +299,7 @@ NEIGHBOURS = [
             *(f"{product}/train/good" for product in ("bottle", "cable")),
             *(f"{product}/test/broken" for product in ("bottle", "cable")),
         ),
-        refused="bottle/ and cable/ hold folders of the same names, test and train",
+        refused="bottle/ holds test and train, which are parts: let data.source name bottle/ alone",
     ),
     Layout(
         "fruits, with several on one picture apart",

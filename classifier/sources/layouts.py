@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import filterfalse
 from pathlib import PurePosixPath
 
 from classifier.base.errors import UserError
@@ -51,7 +52,12 @@ ANNOTATIONS = frozenset(
 MASKS = frozenset({"mask", "masks"})
 MASKED = frozenset({"photos", "photo", "pictures", "originals", "original", "input", "inputs"})
 # Words of names that count the pieces in which a data set is stored.
-PIECES = frozenset({"part", "batch", "chunk", "shard", "fold", "folder", "volume", "vol", "disk"})
+PIECES = frozenset(
+    {"part", "batch", "chunk", "shard", "fold", "folder", "volume", "vol", "disk"}
+    | {"patient", "subject", "sub", "case"}
+)
+# A mask beside its picture: benign (1)_mask.png, benign (1)_mask_1.png.
+MASK = re.compile(r"(?P<picture>.+)[_-](mask|masks|seg|segmentation|gt)([_-]?\d+)?", re.IGNORECASE)
 # What cameras, telephones and programs write before a picture's number.
 CAMERAS = frozenset(
     {"img", "image", "dsc", "dscn", "dscf", "dcim", "pict", "pic", "pxl", "mvimg", "p", "photo"}
@@ -134,10 +140,15 @@ def detect(
     if found is None:
         raise UserError(f"no layout recognised: found {_found(paths, lost)}; allowed: {ALLOWED}")
     if isinstance(found, Found):
-        pictures = sorted(found.pictures, key=lambda picture: picture.path)
+        every = sorted(found.pictures, key=lambda picture: picture.path)
+        masks = _mask_files(picture.path for picture in every)
+        pictures = [picture for picture in every if picture.path not in masks]
         notes = [f"{path} {why}" for path, why in found.aside.items()]
-        notes += [*found.notes, *_lost_classes(found, paths, lost)]
-        found = Source(found.words, pictures, _strays(paths, pictures, found.aside), notes)
+        notes += [*found.notes, *_lost_classes(found, paths, lost), *_unused_tables(paths)]
+        if masks:
+            notes.append(f"{some(sorted(masks), 1)} count as masks of the pictures beside them")
+        skipped = _strays(paths, pictures, found.aside | masks)
+        found = Source(found.words, pictures, skipped, notes)
     _check_classes(found, lost)
     if len({picture.part for picture in found.pictures}) > 1:
         return found
@@ -218,10 +229,37 @@ def _beside(folder: Folder) -> dict[str, str]:
         return {}
     beside = [top for top in labelled if top.casefold() in BESIDE]
     data = [top for top in labelled if top not in beside]
+    if len(data) > 1:
+        masks = [f"{top}/{name}" for top in data for name in _masks(folder.folders[top])]
+        found |= dict.fromkeys(masks, "counts as masks of the pictures beside it")
     # One folder of classes beside Examples/, not a class beside a class named Samples.
     if len(data) > 1 or (len(data) == 1 and len(folder.folders[data[0]].folders) > 1):
         found |= dict.fromkeys(beside, "counts as beside the data: rename it if it is a class")
     return found
+
+
+def _masks(folder: Folder) -> list[str]:
+    """Folders of masks beside those of the pictures, in a class folder or a part."""
+    names = {name.casefold() for name in folder.folders}
+    if len(names) < 2 or not names <= WHOLES | MASKED | ANNOTATIONS | MASKS:
+        return []
+    masks = [name for name in folder.folders if name.casefold() in ANNOTATIONS | MASKS]
+    return masks if len(masks) < len(names) else []
+
+
+def _mask_files(paths: Iterable[str]) -> dict[str, str]:
+    """Files named after a picture beside them, with the reason to leave them out."""
+    stems = {path: str(PurePosixPath(path).with_suffix("")) for path in paths}
+    there = set(stems.values())
+    return {
+        path: "counts as the mask of a picture beside it"
+        for path, stem in stems.items()
+        if (match := MASK.fullmatch(stem)) and match["picture"] in there
+    }
+
+
+def _unused_tables(paths: Iterable[str]) -> list[str]:
+    return [f"{path} was not used for labels" for path in paths if tables.claims_labels(path)]
 
 
 def _by_pattern(top: Folder, pattern: str) -> Found:
@@ -229,7 +267,10 @@ def _by_pattern(top: Folder, pattern: str) -> Found:
     pictures, roots = [], set()
     for path in top.paths:
         parts = path.split("/")
-        if len(parts) > len(wanted) and all(map(fnmatchcase, parts, wanted)):
+        # A name may hold brackets, which are a pattern's.
+        above = zip(parts, wanted, strict=False)
+        fits = (name == one or fnmatchcase(name, one) for name, one in above)
+        if len(parts) > len(wanted) and all(fits):
             *above, label = parts[: len(wanted)]
             part = next((part for part, _ in map(part_of, reversed(above)) if part), "")
             pictures.append(Labelled(path, label, part))
@@ -250,7 +291,14 @@ def _parts_of_classes(folder: Folder) -> Found | None:
         return None
     for top in of_classes:
         _refuse_no_classes(trees[top])
-    classes = {label for top in of_classes for label in trees[top].folders}
+    # test/unknown/ is how Keras is given pictures without labels.
+    labelled = {top: {*filterfalse(is_unlabelled, trees[top].folders)} for top in of_classes}
+    several = [labels for labels in labelled.values() if len(labels) > 1]
+    known = {label.casefold() for labels in several for label in labels}
+    of_classes = [
+        top for top in of_classes if not known or known & {*map(str.casefold, labelled[top])}
+    ]
+    classes = {label for top in of_classes for label in labelled[top]}
     return Found(
         f"{joined(of_classes)} folders of one folder per class",
         [
@@ -322,7 +370,9 @@ def _classes_of_parts(folder: Folder) -> Found | None:
         if inside.files or deeper or any(rest or not part for part, rest in parts):
             return None
         kinds |= {part for part, _ in parts}
-    if len(folder.folders) < 2 or len(kinds) < 2 or _images_and_annotations(folder):
+    if len(folder.folders) < 2 or len(kinds) < 2:
+        return None
+    if _images_and_annotations(folder) or _pieces(folder):
         return None
     return Found(
         f"one folder per class of {joined(sorted(kinds, key=list(PARTS.values()).index))} folders",
@@ -344,7 +394,12 @@ def _classes(folder: Folder) -> Found | None:
     pictures = [
         picture for top, inside in folder.folders.items() for picture in inside.pictures(top)
     ]
-    return Found("one folder per class", pictures, [folder.root])
+    notes = []
+    if all(len(inside.folders) > 1 and not inside.files for inside in folder.folders.values()):
+        notes = [
+            f"each class holds folders; are they the classes? data.classes: '{folder.root}*/*'"
+        ]
+    return Found("one folder per class", pictures, [folder.root], notes)
 
 
 def _named(folder: Folder) -> Found | None:
@@ -396,7 +451,7 @@ def _parts_without_classes(folder: Folder) -> str:
     """train/1.jpg, test/2.jpg; or train/cats/, train/dogs/ beside more/3.jpg."""
     groups = [group for group in _named_as_parts(folder) if len(set(group.values())) > 1]
     tops = [top for group in groups for top in group]
-    if tops and not any(folder.folders[top].folders for top in tops):
+    if tops and not any(_unwrapped(folder.folders[top]).folders for top in tops):
         return (
             f"{_paths(folder, tops)} are named as parts, but hold neither class folders nor "
             "labels: sort their pictures into folders by class, or put a labels.csv with path and "
@@ -436,9 +491,30 @@ def _classes_twice(folder: Folder) -> str:
     return ""
 
 
+def _parts_inside(folder: Folder) -> str:
+    """small/train/, small/test/ beside large/."""
+    for top, tree in folder.folders.items():
+        inside = _down(tree)
+        parts = [name for name in inside.folders if part_of(name)[0]]
+        if len({part_of(name)[0] for name in parts}) > 1:
+            return (
+                f"{folder.root}{top}/ holds {some(parts)}, which are parts: let data.source name "
+                f"{inside.root} alone"
+            )
+    return ""
+
+
+def _down(folder: Folder) -> Folder:
+    """Into the only folder, as deep as it goes."""
+    while not folder.files and len(folder.folders) == 1:
+        (folder,) = folder.folders.values()
+    return folder
+
+
 def _same_in_each(folder: Folder) -> str:
     """color/a/, color/b/, grayscale/a/, grayscale/b/."""
-    inner = {top: {name.casefold() for name in one.folders} for top, one in folder.folders.items()}
+    trees = {top: _down(tree) for top, tree in folder.folders.items()}
+    inner = {top: {name.casefold() for name in one.folders} for top, one in trees.items()}
     counts = Counter(name for names in inner.values() for name in names)
     repeated = {name for name, count in counts.items() if count > 1}
     tops = [top for top, names in inner.items() if len(names & repeated) > max(1, len(names) // 2)]
@@ -446,8 +522,8 @@ def _same_in_each(folder: Folder) -> str:
         return ""
     return (
         f"{_paths(folder, tops)} hold folders of the same names, {some(sorted(repeated), 3)}: if "
-        f"those are the classes, let data.source name {tops[0]}/ alone, or set data.classes to "
-        f"'{folder.root}{tops[0]}/*'"
+        f"those are the classes, set data.classes to '{trees[tops[0]].root}*', or to "
+        f"'{'*/' * trees[tops[0]].root.count('/')}*' for all of them together"
     )
 
 
@@ -472,6 +548,7 @@ REFUSALS = (
     _parts_without_classes,
     _images_and_annotations,
     _classes_twice,
+    _parts_inside,
     _same_in_each,
     _pieces,
 )

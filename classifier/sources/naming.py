@@ -8,11 +8,13 @@ PARTS = {
     "training": "train",
     "val": "validation",
     "valid": "validation",
+    "validate": "validation",
     "validation": "validation",
     "dev": "validation",
     "eval": "validation",
     "test": "test",
     "testing": "test",
+    "evaluation": "test",
 }
 # Pictures without labels: neither a part nor a class.
 UNLABELLED = frozenset(

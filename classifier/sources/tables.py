@@ -281,8 +281,14 @@ def _fits(table: _Table, pictures: _Pictures) -> bool:
 
 
 def _claims(table: _Table) -> bool:
-    path = PurePosixPath(table.name)
-    return bool(table.folder or part_of(path.stem)[0] or not CLAIMS.isdisjoint(words(path.stem)))
+    part = part_of(PurePosixPath(table.name).stem)[0]
+    return bool(table.folder or part or claims_labels(table.name))
+
+
+def claims_labels(path: str) -> bool:
+    """Whether a file is a table that gives labels, by its name."""
+    stem, ending = PurePosixPath(path).stem, PurePosixPath(path).suffix
+    return ending.lower() in ENDINGS and not CLAIMS.isdisjoint(words(stem))
 
 
 def _table(name: str, read: Callable[[str], bytes]) -> _Table | None:

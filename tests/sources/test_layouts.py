@@ -441,6 +441,46 @@ def test_parts_are_told_by_words_and_unwrapped(train, test):
     assert len(set(parts(source).values())) == 2
 
 
+def test_an_unlabelled_folder_within_a_part_is_no_class():
+    source = found(*of_classes("train/a", "train/b", "val/a", "val/b", "test/unknown"))
+    assert set(labels(source).values()) == {"a", "b"}
+    assert "test/ counts as unlabelled: it has no folder per class" in source.notes
+    source = found(*of_classes("train/a", "train/b", "test/a", "test/b", "test/unlabeled"))
+    assert set(labels(source).values()) == {"a", "b"}
+
+
+def test_masks_beside_their_pictures_are_no_pictures():
+    names = ["a/a (1).png", "a/a (1)_mask.png", "a/a (1)_mask_1.png", "b/b_1.png", "b/b_1-seg.png"]
+    source = found(*names, "b/gas_mask.png")
+    assert set(labels(source)) == {"a/a (1).png", "b/b_1.png", "b/gas_mask.png"}
+    assert source.notes[0].endswith("and 2 more count as masks of the pictures beside them")
+    assert skipped(source)["b/b_1-seg.png"] == "b/b_1-seg.png counts as the mask of a picture beside it"
+
+
+def test_a_folder_of_masks_in_each_class_is_left_out():
+    source = found(*of_classes("a/images", "a/masks", "b/images", "b/masks"))
+    assert {path.split("/")[1] for path in labels(source)} == {"images"}
+    assert "a/masks/ counts as masks of the pictures beside it" in source.notes
+
+
+def test_classes_of_which_each_holds_folders_are_read_with_a_question():
+    source = found(*of_classes("colon/a", "colon/b", "lung/c", "lung/d"))
+    assert source.notes == ["each class holds folders; are they the classes? data.classes: '*/*'"]
+
+
+def test_a_table_of_labels_that_lies_elsewhere_is_named():
+    source = found(*of_classes("images/a", "images/b"), "csv/labels.csv")
+    assert "csv/labels.csv was not used for labels" in source.notes
+
+
+def test_the_words_for_parts_that_few_use():
+    source = found(*of_classes("training/a", "training/b", "validate/a", "validate/b"))
+    assert set(parts(source).values()) == {"train", "validation"}
+    tops = ("training", "validation", "evaluation")
+    source = found(*of_classes(*(f"{top}/{label}" for top in tops for label in "ab")))
+    assert parts(source)["evaluation/a/0.jpg"] == "test"
+
+
 def test_classes_with_words_of_parts_in_them_stay_classes():
     source = found(*of_classes("steam_train/old", "steam_train/new", "test_tube/a", "test_tube/b"))
     assert set(labels(source).values()) == {"steam_train", "test_tube"}
@@ -531,9 +571,20 @@ def test_folders_beside_parts_of_named_files_are_told():
         (("images", "annotations/trimaps"), "annotations/ and images/ are no classes"),
         (("images/a", "images/b", "masks"), "images/ and masks/ are no classes"),
         (("photos", "masks"), "masks/ and photos/ are no classes"),
-        (("train/images", "train/masks", "test/images", "test/masks"), "train/images/ and"),
+        (("train/images", "train/masks", "test/images", "test/masks"), "train/ and test/ are"),
+        (("train/images", "test/images"), "train/ and test/ are named as parts"),
+        (
+            ("small/small/train/a", "small/small/test/a", "large"),
+            "let data.source name small/small",
+        ),
+        (("fold1/train", "fold1/val", "fold2/train", "fold2/val"), "let data.source name fold1/"),
+        (("colour/colour/a", "colour/colour/b", "gray/gray/a", "gray/gray/b"), "'colour/colour/*'"),
+        (("patient_001", "patient_002"), "are named as pieces of one whole"),
         (("yes", "no", "set/yes", "set/no"), "let data.source name set/ alone"),
-        (("color/a", "color/b", "gray/a", "gray/b"), "set data.classes to 'color/*'"),
+        (
+            ("color/a", "color/b", "gray/a", "gray/b"),
+            "set data.classes to 'color/*', or to '*/*' for",
+        ),
         (("data/color/a", "data/color/b", "data/gray/a", "data/gray/b"), "to 'data/color/*'"),
         (("x_part_1", "x_part_2"), "x_part_1/ and x_part_2/ are named as pieces"),
         (("images_001", "images_002"), "are named as pieces of one whole"),
@@ -581,6 +632,12 @@ def test_named_class_folders_keep_the_parts_above_them():
     source = detect(paths, nothing_to_read, pattern="a/*/*")
     assert parts(source)["a/test/x/0.jpg"] == "test"
     assert set(labels(source).values()) == {"x", "y"}
+
+
+def test_brackets_in_a_name_are_no_pattern():
+    paths = [f"plants [v2]/{kind}/{label}/0.jpg" for kind in ("x", "y") for label in "ab"]
+    source = detect(paths, nothing_to_read, pattern="plants [v2]/x/*")
+    assert set(labels(source).values()) == {"a", "b"}
 
 
 def test_a_pattern_that_names_nothing_is_an_error():
