@@ -6,12 +6,12 @@ from pathlib import Path
 from classifier.base.errors import one_line_errors
 from classifier.base.family import MODELS
 from classifier.base.files import write_json
-from classifier.base.params import load_params
+from classifier.base.params import load_params, positive_class
 from classifier.base.splits import SPLITS, read_split
 from classifier.evaluation.calibration_file import write_calibrations
 from classifier.evaluation.cost import cost
 from classifier.evaluation.curves import chart_rows
-from classifier.evaluation.details import all_details, positive_class
+from classifier.evaluation.details import all_details
 from classifier.evaluation.figures import headline
 from classifier.evaluation.files import write_charts, write_predictions
 from classifier.evaluation.scores import look

@@ -2,7 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -72,6 +74,8 @@ def _architecture(name: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1)]
+# As paths are: the same letters, whichever system wrote them.
+Written = Annotated[Name, AfterValidator(partial(unicodedata.normalize, "NFC"))]
 Architecture = Annotated[str, AfterValidator(_architecture)]
 NumberRange = Annotated[str, AfterValidator(_number_range)]
 GreyLevels = Annotated[str, AfterValidator(_grey_levels)]
@@ -93,7 +97,7 @@ class Data(Section):
     """Where the pictures come from, and how they are decoded."""
 
     source: Name
-    classes: Name | None
+    classes: Written | None
     image_size: Annotated[int, Field(ge=32, le=2048)]
     resize: Literal["squash", "crop", "pad"]
     grey16: GreyLevels
@@ -221,7 +225,7 @@ class Evaluate(Section):
     """How the models are tested."""
 
     threshold: Threshold
-    positive: Annotated[str | None, BeforeValidator(_class_name)]
+    positive: Annotated[Written | None, BeforeValidator(_class_name)]
     flip: bool
 
 
@@ -286,6 +290,25 @@ class Params(Section):
                     "the warm-up has to be shorter"
                 )
         return self
+
+
+def positive_class(name: str | None, classes: Sequence[str]) -> int:
+    """Say which of two classes is the positive one; of more classes the answer has no effect.
+
+    Args:
+        name: as `evaluate.positive` has it; None for the second of the sorted classes.
+        classes: all of them.
+
+    Raises:
+        UserError: there is no such class, or there are more than two.
+    """
+    if name is None:
+        return 1
+    if len(classes) != 2:
+        raise UserError(f"evaluate.positive is for two classes, here are {len(classes)}: null")
+    if name not in classes:
+        raise UserError(f"evaluate.positive is {name!r}, the classes are: {', '.join(classes)}")
+    return classes.index(name)
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -3,6 +3,7 @@
 It also names what would be lost later and in silence.
 """
 
+import json
 import subprocess
 import sys
 from argparse import Namespace
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from classifier.base.errors import UserError
-from classifier.base.params import load_params, way_back
+from classifier.base.params import Params, load_params, positive_class, way_back
 from classifier.sources.hashable import check_hashable
 from classifier.sources.weights import check_own
 
@@ -31,7 +32,7 @@ def run(options: Namespace) -> None:
     check_own("finetune.weights", "vgg16", params.finetune.weights, dataset)
     check_own("mobilenet.weights", "mobilenet", params.mobilenet.weights, dataset)
     check_hashable(Path(params.data.source))
-    for note in notes(Path(params.data.source)):
+    for note in [*notes(Path(params.data.source)), *notes_on_positive(params, dataset)]:
         print(f"note: {note}", file=sys.stderr)
     print("params.yaml is good")
 
@@ -53,6 +54,19 @@ def notes(source: Path) -> Iterator[str]:
             f"{source} is tracked by neither Git nor DVC: experiments of --temp and the queue do "
             f"not see it; type {way_on} {source}"
         )
+
+
+def notes_on_positive(params: Params, dataset: Path) -> Iterator[str]:
+    """Yield a line where the positive class was not in the data set when it was last downloaded.
+
+    No more than a line: the pictures may have changed since, and evaluation refuses it anyway.
+    """
+    recorded = json.loads(dataset.read_text(encoding="utf-8")) if dataset.is_file() else {}
+    if recorded.get("source") == params.data.source:
+        try:
+            positive_class(params.evaluate.positive, list(recorded["classes"]))
+        except UserError as error:
+            yield f"{error}, when download last ran"
 
 
 def _lies_here(source: Path) -> bool:

@@ -7,32 +7,12 @@ from typing import Any
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
-from classifier.base.errors import UserError
 from classifier.base.splits import Split
 from classifier.evaluation import calibration, figures, thresholds
 from classifier.evaluation.comparison import compare_models
 from classifier.evaluation.label_errors import find_label_errors
 from classifier.evaluation.outliers import find_outliers
 from classifier.evaluation.scores import JUDGED, Seen
-
-
-def positive_class(name: str | None, classes: Sequence[str]) -> int:
-    """Say which of two classes is the positive one; of more classes the answer has no effect.
-
-    Args:
-        name: as `evaluate.positive` has it; None for the second of the sorted classes.
-        classes: all of them.
-
-    Raises:
-        UserError: there is no such class, or there are more than two.
-    """
-    if name is None:
-        return 1
-    if len(classes) != 2:
-        raise UserError(f"evaluate.positive is for two classes, here are {len(classes)}: null")
-    if name not in classes:
-        raise UserError(f"evaluate.positive is {name!r}, the classes are: {', '.join(classes)}")
-    return classes.index(name)
 
 
 def all_details(

@@ -79,6 +79,7 @@ _OTHER_FILES: Final = tuple(
         (rb"%PDF", "not a picture: looks like PDF"),
         (rb"....ftyp", "not a picture: looks like a video"),
         (rb"\x1a\x45\xdf\xa3|RIFF....AVI ", "not a picture: looks like a video"),
+        (rb".{128}DICM", "a DICOM file, which is not read: convert it to PNG or TIFF"),
         (rb"PK(\x03\x04|\x05\x06)", "not a picture: looks like a zip archive"),
         (
             rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd",
@@ -97,6 +98,7 @@ _OTHER_FILES: Final = tuple(
         (rb"<\?xml", "not a picture: looks like XML"),
     )
 )
+NEW_SUBFILE_TYPE: Final = 254  # TIFF's tag; its first bit: a smaller copy of another picture
 # Bytes that occur in text of any usual encoding: all but most control characters.
 _NOT_IN_TEXT: Final = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
 
@@ -203,6 +205,9 @@ def _decode(
     levels: Levels | None,
 ) -> Picture:
     picture: Image.Image = decoder(io.BytesIO(data))
+    # As cameras' raw files (NEF, DNG, ARW) are, whose picture comes after it.
+    if isinstance(picture, TiffImageFile) and picture.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 1:
+        raise Undecodable("a thumbnail comes first, as in a raw photograph: save it as JPEG")
     width, height = picture.size
     kind, mode = picture.format or "", picture.mode
     _check_pixels(width, height, max_pixels)

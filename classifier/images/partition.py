@@ -24,7 +24,8 @@ def predefined(
     """Keep the parts that the source came with; make the one that is missing.
 
     Without a test part the validation part is halved, without a validation part a fifth of the
-    training part is taken; both stratified and drawn by `seed`.
+    training part is taken; both stratified and drawn by `seed`, and where that would give a class
+    nothing, its smallest group.
 
     Args:
         parts: of each picture: train, validation, test or empty.
@@ -53,12 +54,14 @@ def predefined(
     else:
         return splits
     members = [i for i, split in enumerate(splits) if split == origin]
-    drawn = random(
-        [labels[i] for i in members],
-        [groups[i] for i in members],
-        {to: fraction, origin: None},
-        seed,
-    )
+    of_members, group_of = [labels[i] for i in members], [groups[i] for i in members]
+    drawn = random(of_members, group_of, {to: fraction, origin: None}, seed)
+    given = {label for label, split in zip(of_members, drawn, strict=True) if split == to}
+    for label in in_order(set(of_members) - given):
+        counts = Counter(g for g, one in zip(group_of, of_members, strict=True) if one == label)
+        if len(counts) > 1:
+            smallest = min(counts, key=lambda group: (counts[group], group))
+            drawn = [to if g == smallest else one for g, one in zip(group_of, drawn, strict=True)]
     for i, split in zip(members, drawn, strict=True):
         splits[i] = split
     return splits
@@ -191,7 +194,14 @@ def least_sizes(
         number = counted(shares[least], "picture")
         return f"{least} has {number}, and each of {len(SPLITS)} splits needs one; add some"
     n = next(n for n in range(len(shares), len(labels) + 1) if all(_shared_out(n, shares).values()))
-    sizes = {"test": n, "validation": n, "train": train}
-    if 2 * n >= len(labels) or lacking(random(labels, groups, sizes, seed), labels):
-        return "pictures that must stay together leave too little: add pictures of other groups"
-    return f"under split.random set validation: {n:,}, test: {n:,} or more"
+    while 2 * n < len(labels):
+        for rest in (train, None):
+            try:
+                chosen = random(labels, groups, {"test": n, "validation": n, "train": rest}, seed)
+            except UserError:
+                continue  # no room is left for so many to train on
+            if not lacking(chosen, labels):
+                less = ", train: null" if rest != train else ""
+                return f"under split.random set validation: {n:,}, test: {n:,} or more{less}"
+        n += max(1, n // 4)  # groups may fit into more
+    return "pictures that must stay together leave too little: add pictures of other groups"

@@ -253,7 +253,8 @@ def in_words(quality: dict[str, Any]) -> str:
     )
     if found := quality.get("groups"):
         number = counted(found["groups"], "group")
-        lines.append(f"{number}, {found['groups_across_splits']:,} across splits")
+        alone = counted(found["without"], "picture")
+        lines.append(f"{number}, {found['groups_across_splits']:,} across splits; {alone} in none")
     if grey := quality.get("grey16"):
         number = counted(grey["images"], "picture")
         lines.append(f"16-bit grey: {number}, black {grey['black']}, white {grey['white']}")

@@ -268,8 +268,8 @@ def _by_pattern(top: Folder, pattern: str) -> Found:
     for path in top.paths:
         parts = path.split("/")
         # A name may hold brackets, which are a pattern's.
-        above = zip(parts, wanted, strict=False)
-        fits = (name == one or fnmatchcase(name, one) for name, one in above)
+        pairs = zip(parts, wanted, strict=False)
+        fits = (name == one or fnmatchcase(name, one) for name, one in pairs)
         if len(parts) > len(wanted) and all(fits):
             *above, label = parts[: len(wanted)]
             part = next((part for part, _ in map(part_of, reversed(above)) if part), "")

@@ -134,6 +134,7 @@ class Members:
                 path = safe_path(entry.name)
             except Unreadable as error:
                 self._skip(entry.name, str(error))
+                self.lost[printable(entry.name)] = str(error)
                 continue
             if _housekeeping(path):
                 continue

@@ -1,7 +1,9 @@
 """`classifier check` on real repositories: what experiments in copies would miss."""
 
 import contextlib
+import json
 import shutil
+import unicodedata
 from collections.abc import Callable
 
 import pytest
@@ -40,6 +42,17 @@ def test_an_untracked_catalogue_file_is_to_be_added_to_git(project, check):
     assert "type git add mine.yaml\n" in told
     project.run("git", "add", "mine.yaml")
     assert check() == GOOD
+
+
+def test_a_positive_class_that_the_pictures_have_not_is_told_before_any_training(project, check):
+    facts = {"source": CATALOGUE, "classes": {"cats": 1, "Über": 2}}
+    (project.root / "data/raw").mkdir(parents=True, exist_ok=True)
+    (project.root / "data/raw/dataset.json").write_text(json.dumps(facts), encoding="utf-8")
+    project.change({"evaluate": {"positive": unicodedata.normalize("NFD", "Über")}})
+    assert check() == GOOD
+    project.change({"evaluate": {"positive": "cat"}})
+    told = "note: evaluate.positive is 'cat', the classes are: cats, Über, when download last ran"
+    assert told in check()
 
 
 @pytest.mark.slow

@@ -14,10 +14,11 @@ from statsmodels.discrete.conditional_models import ConditionalLogit
 
 from classifier.base.errors import UserError
 from classifier.base.files import write_json
+from classifier.base.params import positive_class
 from classifier.base.splits import Split
 from classifier.evaluation import scores as passes
 from classifier.evaluation.curves import CHARTS, chart_rows
-from classifier.evaluation.details import all_details, positive_class
+from classifier.evaluation.details import all_details
 from classifier.evaluation.files import write_charts, write_predictions
 from classifier.evaluation.inference import Inference
 from classifier.evaluation.inference import scores as plain_scores
@@ -354,7 +355,7 @@ def test_the_scores_come_from_the_faster_copy(monkeypatch):
     asked = []
     monkeypatch.setattr(passes, "accelerated", lambda *asking: asked.append(asking) or faster)
     seen = look({"vgg16": given}, splits, features_of="vgg16")
-    assert asked == [(given, 81)]
+    assert asked == [(given, 41)]
     expected = plain_scores(faster, splits["test"].images)
     np.testing.assert_array_equal(seen.scores["test"]["vgg16"], expected)
 

@@ -596,6 +596,14 @@ NO_PICTURE = {
         b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic\0\0\1\0meta",
         "a HEIC picture, which is not read: convert it to JPEG",
     ),
+    "DICOM": (
+        b"\0" * 128 + b"DICM\2",
+        "a DICOM file, which is not read: convert it to PNG or TIFF",
+    ),
+    "raw photograph": (
+        tiff(np.zeros((48, 64), np.uint8), (254, 1)),
+        "a thumbnail comes first, as in a raw photograph: save it as JPEG",
+    ),
     "JPEG XL": (b"\xff\x0a\xfa\x1f", "a JPEG XL picture, which is not read"),
     "Photoshop": (b"8BPS\0\x01", "a Photoshop file, which is not read"),
     "icon": (saved(quarters(), "ICO"), "an icon, which is not read"),

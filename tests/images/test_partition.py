@@ -93,6 +93,18 @@ def test_a_validation_part_is_made_where_there_is_none():
     }
 
 
+@pytest.mark.parametrize("each", [4, 40])
+def test_a_part_that_is_made_has_something_of_each_class(each):
+    """Of 30 classes of 4 pictures a fifth is less than one each; of 4 patients none fits."""
+    labels = [f"{number:02}" for number in range(30) for _ in range(each)]
+    parts = ["train"] * len(labels) + ["test"] * 30
+    groups = [i // (each // 4) for i in range(len(labels))]
+    groups += range(len(labels), len(labels) + 30)
+    splits = predefined(parts, [*labels, *sorted(set(labels))], groups, seed=1)
+    check_complete(splits, [*labels, *sorted(set(labels))])
+    assert all(len({splits[i] for i, g in enumerate(groups) if g == one}) == 1 for one in groups)
+
+
 @pytest.mark.parametrize(
     ("parts", "found"),
     [
@@ -267,6 +279,23 @@ def test_the_sizes_of_the_advice_leave_no_class_out(counts):
 def test_a_class_of_two_pictures_is_too_small_for_three_splits():
     labels = ["a"] * 9 + ["b"] * 2
     assert least_sizes(labels, alone(labels), None, 1).startswith("b has 2 pictures, and each of 3")
+
+
+def test_where_the_training_pictures_leave_no_room_the_advice_is_to_take_the_rest():
+    labels = ["a"] * 996 + ["b"] * 4
+    advice = least_sizes(labels, alone(labels), 0.8, seed=1)
+    assert advice.endswith(" or more, train: null")
+    assert "validation: 126, test: 126" in advice
+
+
+def test_the_advice_goes_on_to_sizes_that_groups_fit_into():
+    labels = [label for label in "ab" for _ in range(100)]
+    patients = [i // 25 for i in range(200)]
+    advice = least_sizes(labels, patients, None, seed=1)
+    found = re.fullmatch(r"under split.random set validation: (\d+), test: (\d+) or more", advice)
+    assert found
+    n = int(found[1])
+    assert not lacking(random(labels, patients, sizes(n, n), 1), labels)
 
 
 def test_where_groups_leave_too_little_no_sizes_are_advised():

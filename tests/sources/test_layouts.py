@@ -454,7 +454,10 @@ def test_masks_beside_their_pictures_are_no_pictures():
     source = found(*names, "b/gas_mask.png")
     assert set(labels(source)) == {"a/a (1).png", "b/b_1.png", "b/gas_mask.png"}
     assert source.notes[0].endswith("and 2 more count as masks of the pictures beside them")
-    assert skipped(source)["b/b_1-seg.png"] == "b/b_1-seg.png counts as the mask of a picture beside it"
+    assert (
+        skipped(source)["b/b_1-seg.png"]
+        == "b/b_1-seg.png counts as the mask of a picture beside it"
+    )
 
 
 def test_a_folder_of_masks_in_each_class_is_left_out():
