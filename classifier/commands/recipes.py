@@ -13,6 +13,7 @@ from textwrap import wrap
 from typing import Any
 
 from pydantic import TypeAdapter
+from statsmodels.stats.proportion import proportion_confint
 
 from classifier.base.errors import UserError
 from classifier.base.files import write_table, write_text
@@ -22,7 +23,6 @@ from classifier.commands.compare import aligned, is_member
 from classifier.commands.git import git, is_ancestor, machine_of, params_of
 from classifier.commands.recipe import FOLDER, Figure, Recipe, changed, load_recipe, names
 from classifier.commands.sweep_node import machine
-from classifier.evaluation.intervals import proportion
 
 RESULTS, PAGE = FOLDER / "results.csv", Path("docs/results.md")
 BEGIN, END = "<!-- python -m classifier recipes --record writes this -->\n", "<!-- until here -->\n"
@@ -263,8 +263,8 @@ def measured(results: Sequence[Result]) -> str:
     said = percent(mean)
     if results[0].split != "train":
         pictures = results[0].pictures
-        found = proportion(round(mean * pictures), pictures)
-        said += f" ({points(found.low)} to {points(found.high)})"
+        low, high = proportion_confint(mean * pictures, pictures, method="wilson")
+        said += f" ({points(low)} to {points(high)})"
     if len(accuracies) > 1:
         said += f", seeds {points(min(accuracies))} to {points(max(accuracies))}"
     return said

@@ -49,9 +49,10 @@ def fit_temperature(labels: NDArray, scores: NDArray) -> float:
     plus (1/T − 1)² / 2: before any image is seen 1/T is taken to be normal, 1 ± 1. Where every
     image is right the log loss alone falls for ever as T does, and a good model with a small
     validation split would be called certain of everything. Simulated on a model whose scores are
-    its true probabilities, 98.2 % right (`mean_loss_after_scaling` in tests/test_calibration.py,
-    400 fits): with 20, 80 and 300 validation images the mean log loss of other images was 0.282,
-    0.126 and 0.049 without this term, 0.049, 0.049 and 0.048 with it, and 0.046 unscaled.
+    its true probabilities, 98.2 % right (`mean_loss_after_scaling` in
+    tests/evaluation/test_calibration.py, 400 fits): with 20, 80 and 300 validation images the mean
+    log loss of other images was 0.282, 0.126 and 0.049 without this term, 0.049, 0.049 and 0.048
+    with it, and 0.046 unscaled.
     """
     logarithms = _logarithms(scores)
     own = logarithms[np.arange(len(labels)), labels]

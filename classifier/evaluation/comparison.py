@@ -219,7 +219,7 @@ def _sentence(
     if needed is None:
         return unsure
     return (
-        f"{unsure}; about {_round_up(needed):,} would be needed if the "
+        f"{unsure}; about {_round_up(needed):,} would tell it in 4 of 5 tries if the "
         f"{_points(abs(difference))} points seen were real"
     )
 

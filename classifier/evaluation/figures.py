@@ -28,7 +28,6 @@ from classifier.evaluation.intervals import (
     auc_interval,
     bootstrap,
     losses_of,
-    mean_of,
     proportion,
     studentised,
     wilson_of_spread,
@@ -86,7 +85,6 @@ def details(
         _class_figures(int(matrix[c, c]), int(matrix[c].sum()), int(matrix[:, c].sum()))
         for c in classes
     ]
-    balanced = mean_of([figures["recall"] for figures in by_class])
     precision, _, f1, _ = precision_recall_fscore_support(
         labels, predicted, average="macro", zero_division=0.0
     )
@@ -111,6 +109,8 @@ def details(
     average_precision = wilson_of_spread(
         float(np.mean(precisions)), samples.average_precision.mean(axis=1), sum(positives)
     )
+    recalls = [figures["recall"].value for figures in by_class if figures["images"]]
+    balanced = wilson_of_spread(float(np.mean(recalls)), samples.recall, len(labels))
     error = float(log_loss(labels, scores, labels=classes))
     brier = float(brier_score_loss(labels, scores, labels=classes))
     losses, squares = losses_of(labels, scores)

@@ -16,6 +16,7 @@ from classifier.training.precision import dtype_policy
 # Pictures a call: of cnn5, 16 to 32 were fastest on a CPU with AVX512-BF16, 8 took a tenth longer.
 AT_ONCE = 32
 ALLOWED = 0.005  # the share of pictures that may be another class in another precision
+NEXT_TO_0 = 2.0**-24  # half of what 1 and the float32 below it lie apart
 CLOSEST = 32  # calls that are looked at; more where ALLOWED of all pictures is a quarter of more
 
 Run = Callable[[NDArray], Any]
@@ -91,6 +92,9 @@ def class_scores(outputs: NDArray) -> NDArray[np.float64]:
     """Turn a network's outputs, [n, 1] or [n, classes], into float64 [n, classes]."""
     outputs = np.asarray(outputs, np.float64)
     if outputs.shape[1] == 1:
+        # Near 0 a sigmoid is finer by far than near 1, where it would leave the other class none;
+        # which of the two comes second must not matter.
+        outputs = np.clip(outputs, NEXT_TO_0, 1 - NEXT_TO_0)
         return np.concatenate([1 - outputs, outputs], axis=1)
     return outputs / outputs.sum(axis=1, keepdims=True)
 

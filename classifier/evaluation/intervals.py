@@ -8,14 +8,12 @@ The names are those of `Figure.method`:
   interval (scipy). That of a precision takes the number of predictions as given.
 - `wilson of jaccard`: F1 is 2J / (1 + J) of the class's Jaccard index J = hits / (hits + false
   alarms + misses), such a count too: Wilson's interval of J, carried over.
-- `wilson, squared and added`: balanced accuracy is the mean of independent recalls, whose intervals
-  are combined by squares (MOVER: Zou and Donner 2008, Statistics in Medicine 27, 1693–1702).
 - `bootstrap, score`: ROC AUC: the variance of a bootstrap, then a score interval, as Wilson's is
   one: all areas t with |AUC − t| ≤ 1.96 √(r V(t)), V being Hanley and McNeil's variance (1982,
   Radiology 143, 29–36; as in method 5 of Newcombe 2006, Statistics in Medicine 25, 559–573) and r
   the ratio of the bootstrap's variance to it.
-- `bootstrap, wilson`: average precision, macro precision and macro F1: likewise with the variance
-  t (1 − t) / n of a proportion, n being the positive images or all images.
+- `bootstrap, wilson`: average precision, balanced accuracy, macro precision and macro F1: likewise
+  with the variance t (1 − t) / n of a proportion, n being the positive images or all images.
 - `bootstrap-t`: log loss and Brier score: means of images few of which weigh most, so that a
   resample's distance is measured in its own standard error (Efron and Tibshirani 1993, section
   12.5). Percentiles cover 87 to 93 % where few images are wrong.
@@ -61,6 +59,7 @@ class Samples:
 
     log_loss: NDArray
     brier: NDArray
+    recall: NDArray
     precision: NDArray
     f1: NDArray
     roc_auc: NDArray
@@ -79,15 +78,6 @@ def proportion(hits: int, n: int) -> Figure:
         return Figure(math.nan, math.nan, math.nan, "wilson")
     bounds = binomtest(hits, n).proportion_ci(method="wilson")
     return Figure(hits / n, float(bounds.low), float(bounds.high), "wilson")
-
-
-def mean_of(recalls: Sequence[Figure]) -> Figure:
-    """Return the mean of independent proportions, those that are NaN left out."""
-    known = [recall for recall in recalls if not math.isnan(recall.value)]
-    value = sum(recall.value for recall in known) / len(known)
-    below = math.hypot(*(recall.value - recall.low for recall in known)) / len(known)
-    above = math.hypot(*(recall.high - recall.value for recall in known)) / len(known)
-    return Figure(value, value - below, value + above, "wilson, squared and added")
 
 
 def wilson_of_spread(value: float, samples: NDArray, n: int) -> Figure:
@@ -164,6 +154,7 @@ def bootstrap(
             Samples(
                 log_loss=log_loss_of(weights),
                 brier=brier_of(weights),
+                recall=(hits / np.maximum(given[present], 1))[:, given[present] > 0].mean(axis=1),
                 precision=(hits / np.maximum(calls, 1)).mean(axis=1),
                 # A class that this resample lacks counts as 0.
                 f1=(2 * hits / np.maximum(calls + given[present], 1)).mean(axis=1),

@@ -115,8 +115,18 @@ def environment() -> str:
     What is kept from one run to the next is used again only under the same words.
     """
     libraries = ("keras", keras.backend.backend(), "numpy", "opencv-python-headless")
-    device = _gpu_capability() or (sorted(DISPATCHED_BY & cpu_flags()), _isa_limit())
+    device = _gpu_capability() or (sorted(DISPATCHED_BY & cpu_flags()), _isa_limit(), _threads())
     return f"{[(name, version(name)) for name in libraries]} {device}"
+
+
+def _threads() -> str:
+    """Return among how many threads TensorFlow divides an operation: sums depend on it."""
+    if asked := os.environ.get("TF_NUM_INTRAOP_THREADS"):
+        return asked
+    try:
+        return str(len(os.sched_getaffinity(0)))
+    except AttributeError:  # macOS
+        return str(os.cpu_count())
 
 
 def _isa_limit() -> str:

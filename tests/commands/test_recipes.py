@@ -161,6 +161,9 @@ def test_an_interval_is_of_the_pictures_and_a_range_of_the_seeds():
     results = [RESULT, with_(RESULT, seed=2, accuracy=0.74)]
     bounds = f"({100 * low:.1f} to {100 * high:.1f})"
     assert measured(results) == f"72.0 % {bounds}, seeds 70.0 to 74.0"
+    low, high = proportion_confint(60.5, 100, method="wilson")
+    halves = [with_(RESULT, accuracy=one, pictures=100) for one in (0.56, 0.65)]
+    assert f"({100 * low:.1f} to {100 * high:.1f})" in measured(halves)
     assert measured([with_(RESULT, split="train", accuracy=0.996)]) == "99.6 %"
     assert measured([]) == ""
 

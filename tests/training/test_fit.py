@@ -627,6 +627,7 @@ recipe = Recipe("sgd", 0.01, epochs=2)
 train_from_scratch("m", "cnn5", recipe, batch_size=4, seed=1, precision="float32")
 """
     caps = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "KERAS_BACKEND": "jax"}
+    caps["DNNL_MAX_CPU_ISA"] = "AVX2"
     environment = os.environ | caps | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

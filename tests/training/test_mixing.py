@@ -44,12 +44,16 @@ def test_mixup_sums_whole_pictures_and_cutmix_puts_in_a_box():
             assert not own[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].any()
 
 
-def test_shares_are_drawn_from_the_beta_distribution():
+@pytest.mark.parametrize(
+    ("mixing", "alpha"), [(MIXUP, 0.4), (CUTMIX, 1.0), (Mixing(0.0, 4.0), 4.0)]
+)
+def test_shares_are_drawn_from_the_beta_distribution(mixing, alpha):
     rng = np.random.default_rng(0)
-    images, labels = np.zeros((2, 1, 1, 3), np.uint8), np.eye(2, dtype=np.float32)
-    draws = (MIXUP.mix(images, labels, rng)[1] for _ in range(2000))
+    size = 200 if mixing.cutmix else 1  # a box has whole pixels
+    images, labels = np.zeros((2, size, size, 3), np.uint8), np.eye(2, dtype=np.float32)
+    draws = (mixing.mix(images, labels, rng)[1] for _ in range(2000))
     shares = [shared[0, 0] for shared in draws if shared[0, 0] < 1]  # else its own partner
-    assert kstest(shares, "beta", args=(0.4, 0.4)).pvalue > 1e-3
+    assert kstest(shares, "beta", args=(alpha, alpha)).pvalue > 1e-3
 
 
 def test_of_both_ways_each_batch_takes_one():

@@ -32,6 +32,18 @@ def test_the_environment_tells_machines_and_libraries_apart(machine, monkeypatch
     assert len(set(found)) == 4
 
 
+def test_the_environment_tells_numbers_of_threads_apart(machine, monkeypatch):
+    machine(flags=["avx2"])
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    found = []
+    for cores in ({0, 1}, {1}):
+        monkeypatch.setattr(precision.os, "sched_getaffinity", lambda process, cores=cores: cores)
+        found.append(precision.environment())
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "4")
+    found.append(precision.environment())
+    assert len(set(found)) == 3
+
+
 @pytest.mark.parametrize("flags", [(), ("avx2", "fma"), ("avx512f", "avx512vl"), ("amx_tile",)])
 def test_a_cpu_without_the_instructions_computes_in_float32(machine, flags):
     machine(flags=flags)

@@ -59,10 +59,14 @@ def stepped(optimizer: keras.optimizers.Optimizer, gradient: float, times=1) -> 
     """A kernel and a bias, 1 at first, after steps with a gradient."""
     layer = keras.layers.Dense(1, kernel_initializer="ones", bias_initializer="ones")
     layer.build((None, 1))
+    return _stepped(layer, optimizer, gradient, times)
+
+
+def _stepped(layer, optimizer, gradient, times=1) -> dict[str, float]:
     optimizer.build(layer.trainable_variables)
     for _ in range(times):
         optimizer.apply([keras.ops.full(v.shape, gradient) for v in layer.trainable_variables])
-    return {name: float(np.ravel(getattr(layer, name))[0]) for name in ("kernel", "bias")}
+    return {one.name: float(np.ravel(one)[0]) for one in layer.trainable_variables}
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam", "adamw", "sgd"])
@@ -71,6 +75,9 @@ def test_weight_decay_is_of_kernels_alone_whatever_the_optimizer(optimizer):
     found = stepped(decaying.made(1), 0.0)
     assert found == pytest.approx({"kernel": 1 - 0.1 * 0.5, "bias": 1})
     assert stepped(replace(decaying, weight_decay=0.0).made(1), 0.0) == {"kernel": 1, "bias": 1}
+    layer = keras.layers.BatchNormalization(beta_initializer="ones")
+    layer.build((None, 1))
+    assert _stepped(layer, decaying.made(1), 0.0) == {"gamma": 1, "beta": 1}
 
 
 def test_gradients_are_clipped_together():
