@@ -268,6 +268,21 @@ def test_ranked_and_macro_figures_have_intervals_as_wide_as_their_own_resamples_
         assert width == pytest.approx(2 * 1.96 * own.std(), rel=0.05), figure
 
 
+@pytest.mark.parametrize(("classes", "each", "recall"), [(10, 50, 0.98), (50, 20, 0.9)])
+def test_balanced_accuracy_of_many_classes_holds_its_true_value(classes, each, recall):
+    """Means of Wilson's intervals, squared and added, held it in 87 and 88 of 100 cases."""
+    generator = np.random.default_rng(12)
+    labels = np.repeat(np.arange(classes), each)
+    held = []
+    for repeat in range(200):
+        right = generator.random(len(labels)) < recall
+        scores = np.eye(classes)[np.where(right, labels, (labels + 1) % classes)]
+        samples = bootstrap(labels, scores, [0], seed=repeat, resamples=200)
+        figure = wilson_of_spread(float(right.mean()), samples.recall, len(labels))
+        held.append(figure.low <= recall <= figure.high)
+    assert 0.92 < np.mean(held) < 0.99
+
+
 # Slices of `python -m tests.simulate_intervals`, which prints the full table.
 @pytest.mark.parametrize("accuracy", [0.7, 0.9, 0.98])
 @pytest.mark.parametrize("n", [500, 2000])
