@@ -25,6 +25,7 @@ from classifier.transfer.mobilenet import mobilenet
 from classifier.transfer.vgg16 import vgg16
 from stages import evaluate
 from tests.projects import ROOT, outputs
+from tests.report.test_page import quality
 
 CLASSES = ("ash", "birch", "<i>cedar</i>")
 SIZES = {"train": 12, "validation": 18, "test": 21}
@@ -55,7 +56,7 @@ def lay_out() -> None:
     )
     facts = {"name": "trees", "source": "trees.zip", "layout": "one folder per class"}
     write_json(Path("data/raw/dataset.json"), facts)
-    write_json(Path("data/splits/report.json"), {})
+    write_json(Path("data/splits/report.json"), quality(CLASSES))
     for name, count in SIZES.items():
         pixels = rng.integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
         labels = [CLASSES[i % len(CLASSES)] for i in range(count)]

@@ -61,8 +61,10 @@ def notes_on_positive(params: Params, dataset: Path) -> Iterator[str]:
 
     No more than a line: the pictures may have changed since, and evaluation refuses it anyway.
     """
-    recorded = json.loads(dataset.read_text(encoding="utf-8")) if dataset.is_file() else {}
-    if recorded.get("source") == params.data.source:
+    if params.evaluate.positive is None or not dataset.is_file():
+        return
+    recorded = json.loads(dataset.read_text(encoding="utf-8"))
+    if recorded["source"] == params.data.source:
         try:
             positive_class(params.evaluate.positive, list(recorded["classes"]))
         except UserError as error:

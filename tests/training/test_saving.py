@@ -176,7 +176,15 @@ def test_scores_are_probabilities_of_every_class(classes):
 
 def test_one_unit_is_the_probability_of_class_1():
     outputs = np.array([[0.25], [1.0], [0.0]], np.float32)
-    np.testing.assert_array_equal(class_scores(outputs), [[0.75, 0.25], [0, 1], [1, 0]])
+    least = 2.0**-24
+    wanted = [[0.75, 0.25], [least, 1 - least], [1 - least, least]]
+    np.testing.assert_array_equal(class_scores(outputs), wanted)
+
+
+def test_which_class_is_the_second_does_not_matter_where_the_unit_is_saturated():
+    logits = np.array([-40, -25, -2, 2, 25, 40], np.float32)[:, None]
+    found, mirrored = (class_scores(1 / (1 + np.exp(-one))) for one in (logits, -logits))
+    np.testing.assert_allclose(np.log(found), np.log(mirrored[:, ::-1]), atol=1e-6)
 
 
 def test_rounded_softmax_outputs_are_made_to_add_up():
