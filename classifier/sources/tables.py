@@ -201,7 +201,8 @@ class _Pictures:
 
     def is_folder(self, given: str) -> bool:
         """Whether a folder of pictures has the name, whatever it lies in."""
-        return given.casefold().rstrip("/").rpartition("/")[2] in self._folders
+        name = given.casefold().rstrip("/").rpartition("/")[2]
+        return bool(name) and name in self._folders  # the top, where pictures may lie, has no name
 
     def find(self, given: str, folder: str, part: str) -> str:
         """Find the one path that a name means.

@@ -201,6 +201,7 @@ def test_welchs_test_and_its_interval():
     assert back.difference == pytest.approx(-row.difference)
 
 
+# Stricter, not laxer: scipy only warns.
 @pytest.mark.filterwarnings("error")
 def test_a_group_whose_runs_agree_is_tested_in_silence():
     a = [0.978, 0.974, 0.980]

@@ -213,6 +213,11 @@ def test_a_table_of_labelled_folders_is_never_passed_over(header, folder):
         found(*paths, truth=text)
 
 
+def test_an_empty_column_names_no_folder():
+    source = found("cat.1.jpg", "dog.1.jpg", "dog.2.jpg", notes="author,class\n,a\n,a\n")
+    assert source.layout == "files named label.N"
+
+
 def test_a_table_of_the_classes_kinds_is_no_table_of_labelled_folders():
     paths = [f"{folder}/{number}.jpg" for folder in ("cat", "dog", "owl") for number in "01"]
     source = found(*paths, kinds="class,category\ncat,mammal\ndog,mammal\nowl,bird\n")
