@@ -188,6 +188,7 @@ class Augment(Section):
     crop: Annotated[float, Field(gt=0, le=1)]
     brightness: Rate
     contrast: Rate
+    rand_augment: Annotated[float, Field(ge=0, le=1)]
     erasing: Annotated[float, Field(ge=0, le=1)]
     image_size: Annotated[int | None, Field(ge=32, le=2048)]
     mixup: Annotated[float, Field(ge=0, le=10)]

@@ -114,7 +114,7 @@ def environment() -> str:
 
     What is kept from one run to the next is used again only under the same words.
     """
-    libraries = ("keras", keras.backend.backend(), "numpy", "opencv-python-headless")
+    libraries = ("keras", keras.backend.backend(), "numpy", "opencv-python-headless", "pillow")
     device = _gpu_capability() or (sorted(DISPATCHED_BY & cpu_flags()), _isa_limit(), _threads())
     return f"{[(name, version(name)) for name in libraries]} {device}"
 

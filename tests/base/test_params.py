@@ -170,6 +170,7 @@ def test_an_unknown_name_that_is_like_none_is_answered_with_all(tmp_path):
         ("augment.fill", "wrap", "'reflect', 'nearest' or 'constant'"),
         ("augment.crop", 0.0, "greater than 0"),
         ("augment.erasing", 1.5, "less than or equal to 1"),
+        ("augment.rand_augment", 9, "less than or equal to 1"),
         ("augment.mixup", -1.0, "greater than or equal to 0"),
         ("augment.dropout", 1.0, "less than 1"),
         ("finetune.head", "flat", "'dense', 'average' or 'classifier'"),

@@ -271,7 +271,15 @@ def checkpoints(folder) -> list[Path]:
 
 
 EVERYTHING = Augmentation(
-    "both", 0.1, 0.2, crop=0.5, brightness=0.2, contrast=0.2, erasing=0.5, channel_shift=5
+    "both",
+    0.1,
+    0.2,
+    crop=0.5,
+    brightness=0.2,
+    contrast=0.2,
+    rand_augment=0.3,
+    erasing=0.5,
+    channel_shift=5,
 )
 
 

@@ -41,6 +41,7 @@ def test_a_recipe_names_optimizer_rate_epochs_and_class_weights():
             Augmentation("none", 0, 0, crop=0.5, brightness=0.2, contrast=0.1, erasing=0.25),
             "crops from 50 % of the area, brightness ±20 %, contrast ±10 %, erasing in 25 %",
         ),
+        (Augmentation("none", 0, 0, rand_augment=0.3), "RandAugment at 0.3"),
         (Augmentation("none", 0, 0), "none"),
     ],
 )
