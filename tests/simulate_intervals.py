@@ -2,10 +2,11 @@
 
     python -m tests.simulate_intervals [--repeats 2000]
 
-Two-class models of known accuracy on n test images, half of each class. Their scores are logits of
-one shape, shifted apart so that the accuracy at 0.5 is the stated one: `normal` (light tails),
-`logistic` (heavier: some confident mistakes), `unequal` (normal, class 1 spread twice as wide).
-True values come from two million images.
+Models of known accuracy on n test images, as many of each class. Of two classes the scores are
+logits of one shape, shifted apart so that the accuracy at 0.5 is the stated one: `normal` (light
+tails), `logistic` (heavier: some confident mistakes), `unequal` (normal, class 1 spread twice as
+wide). Of `ten` classes each has a normal logit, and the true one's is shifted. True values come
+from two million images.
 """
 
 import argparse
@@ -15,7 +16,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.integrate import quad
+from scipy.optimize import brentq
+from scipy.special import expit, softmax
 from scipy.stats import logistic, norm
 from sklearn import metrics as sk
 
@@ -25,7 +28,7 @@ from classifier.evaluation.intervals import proportion
 
 SIZES = (500, 2000)
 ACCURACIES = (0.70, 0.90, 0.98)
-SHAPES = ("normal", "logistic", "unequal")
+SHAPES = ("normal", "logistic", "unequal", "ten")
 # Accuracy of a, accuracy of b, correlation of their being right.
 PAIRS = (
     (0.98, 0.98, 0.6),
@@ -64,7 +67,12 @@ class Case:
 def draw(
     shape: str, accuracy: float, n: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels [n], half of each class, and scores [n, 2] of a model of that accuracy."""
+    """Return labels [n], as many of each class, and scores [n, k] of a model of that accuracy."""
+    if shape == "ten":
+        labels = np.arange(n) % 10
+        logits = generator.normal(size=(n, 10))
+        logits[np.arange(n), labels] += _ahead(accuracy, 10)
+        return labels, softmax(2 * logits, axis=1)
     labels = np.arange(n) % 2
     if shape == "logistic":
         logits = generator.logistic(size=n) + (2 * labels - 1) * logistic.ppf(accuracy)
@@ -76,17 +84,30 @@ def draw(
 
 
 @lru_cache
+def _ahead(accuracy: float, classes: int) -> float:
+    """By how much a normal value leads if it is the largest of so many with this probability."""
+
+    def largest(shift: float) -> float:
+        return quad(lambda x: norm.pdf(x - shift) * norm.cdf(x) ** (classes - 1), -9, 18)[0]
+
+    return float(brentq(lambda shift: largest(shift) - accuracy, 0, 9))
+
+
+@lru_cache
 def truth(shape: str, accuracy: float) -> dict[str, float]:
     """Return the figures of two million images, by scikit-learn alone."""
     labels, scores = draw(shape, accuracy, 2_000_000, np.random.default_rng(12345))
     called = scores.argmax(axis=1)
     macro = sk.precision_recall_fscore_support(labels, called, average="macro")
-    dog = sk.precision_recall_fscore_support(labels, called, average="binary")
+    dog = [part[1] for part in sk.precision_recall_fscore_support(labels, called)]
+    ranked = range(10) if shape == "ten" else [1]
+    areas = [sk.roc_auc_score(labels == c, scores[:, c]) for c in ranked]
+    precisions = [sk.average_precision_score(labels == c, scores[:, c]) for c in ranked]
     return {
-        "ROC AUC": sk.roc_auc_score(labels, scores[:, 1]),
-        "average precision": sk.average_precision_score(labels, scores[:, 1]),
+        "ROC AUC": float(np.mean(areas)),
+        "average precision": float(np.mean(precisions)),
         "log loss": sk.log_loss(labels, scores),
-        "Brier score": sk.brier_score_loss(labels, scores[:, 1]),
+        "Brier score": sk.brier_score_loss(labels, scores),
         "balanced accuracy": macro[1],
         "macro precision": macro[0],
         "macro F1": macro[2],
@@ -143,12 +164,9 @@ def model_coverage(
                 true = truth(shape, accuracy)
                 seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in true}
                 for repeat in range(repeats):
-                    found = details(
-                        *draw(shape, accuracy, n, generator),
-                        "ab",
-                        seed=repeat,
-                        resamples=resamples,
-                    )
+                    labels, scores = draw(shape, accuracy, n, generator)
+                    names = "abcdefghij"[: scores.shape[1]]
+                    found = details(labels, scores, names, seed=repeat, resamples=resamples)
                     for name, figure in bounds(found).items():
                         seen[name].append(figure)
                 for name, rows in seen.items():

@@ -26,11 +26,15 @@ def test_mutated_files_are_read_or_refused_for_ten_minutes(module, tmp_path):
 
 
 def test_intervals_hold_the_true_values_as_often_as_they_say():
-    # Bootstrap intervals of a few wrong pictures hold somewhat less than 95 %: see their docstring.
     for case in simulate_intervals.model_coverage(
-        simulate_intervals.SIZES, (0.70, 0.90), simulate_intervals.SHAPES, repeats=1000, seed=5
+        simulate_intervals.SIZES,
+        simulate_intervals.ACCURACIES,
+        simulate_intervals.SHAPES,
+        repeats=1000,
+        seed=5,
     ):
-        assert case.coverage > 0.92, str(case)
+        # Wilson's of 50 images and a recall of 0.98 holds 92.2 %; 1,000 repeats leave two open.
+        assert case.coverage > 0.90, str(case)
 
 
 def test_the_whole_run_is_repeated_to_the_same_bytes_on_more_pictures(tmp_path):
