@@ -37,6 +37,21 @@ def count(text: str) -> int:
     return number
 
 
+def seed(text: str) -> int:
+    """Read what random numbers begin with."""
+    number = int(text)
+    if not 0 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"is {number}, allowed: 0 to {2**31 - 1}")
+    return number
+
+
+def named(text: str) -> Path:
+    """Read a path; an empty one, of a variable that is not set, would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty")
+    return Path(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """Describe the commands and their options."""
     top = argparse.ArgumentParser(
@@ -53,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     add("repro", "repro", "dvc repro, a line a stage")
 
     command = add("train", "train", "train on a folder of your own pictures")
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="or an archive")
+    command.add_argument("folder", type=named, metavar="FOLDER", help="or an archive")
     command.add_argument("--plan", action="store_true", help="print the plan, and run nothing")
 
     command = add("recipe", "recipe", "train what a tutorial trains")
@@ -81,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = add("predict", "predict", "classify pictures")
     command.add_argument(
-        "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, folder or archive"
+        "pictures", nargs="+", type=named, metavar="PICTURE", help="a picture, folder or archive"
     )
     command.add_argument(
         "--model",
@@ -100,14 +115,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="keras, weights, architecture, saved_model, onnx, litert or h5",
     )
-    command.add_argument("--out", type=Path, help="the file or folder (exports/MODEL...)")
+    command.add_argument("--out", type=named, help="the file or folder (exports/MODEL...)")
 
     command = add("augment", "augment", "what augmentation makes of pictures")
     command.add_argument(
-        "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, folder or archive"
+        "pictures", nargs="+", type=named, metavar="PICTURE", help="a picture, folder or archive"
     )
     command.add_argument("--count", type=count, default=10, help="copies of each picture (10)")
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the copies")
+    command.add_argument(
+        "--out", type=named, required=True, metavar="FOLDER", help="for the copies"
+    )
 
     command = add("sweep", "sweep", "combinations of parameters on a Ray cluster")
     command.add_argument("-n", "--name", required=True, help="experiments NAME-1, NAME-2, ...")
@@ -136,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     add("demo", "demo", "run the pipeline on drawn pictures, in .demo/").add_argument(
-        "--seed", type=int, default=1, help="of all trainings (1)"
+        "--seed", type=seed, default=1, help="of all trainings (1)"
     )
     return top
 

@@ -33,8 +33,13 @@ def classifier(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_check_says_that_the_parameters_are_good(trained):
+def checkable() -> None:
     Path(".git").mkdir()
+    Path("data/catalog").symlink_to(ROOT / "data/catalog")
+
+
+def test_check_says_that_the_parameters_are_good(trained):
+    checkable()
     found = classifier("check")
     assert (found.returncode, found.stdout, found.stderr) == (0, "params.yaml is good\n", "")
 
@@ -119,7 +124,7 @@ def test_predict_fails_where_nothing_could_be_read(trained, capsys):
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(trained):
-    Path(".git").mkdir()
+    checkable()
     # A reader that is gone before the first line is written, however fast that is.
     command = f"{{ sleep 0.2; {sys.executable} -m classifier check; }} | true"
     found = subprocess.run(

@@ -27,7 +27,7 @@ def test_a_refused_value_costs_no_output(committed):
     )
     said = committed.dvc("exp", "run", "-S", "train.epochs=abc", fails=True)
     committed.run("git", "checkout", "dvc.yaml")
-    way_back = said.split("to undo it: ")[1].splitlines()[0]
+    way_back = said.split("to undo all changes of params.yaml: ")[1].splitlines()[0]
     committed.run("bash", "-c", way_back)
     assert "abc" not in committed.read("params.yaml")
     assert committed.run("git", "status", "--porcelain") == ""

@@ -19,7 +19,7 @@ Checked = TypeVar("Checked")
 class Section(BaseModel):
     """A mapping in a file: no other keys, no conversion between types, never changed."""
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -72,7 +72,7 @@ def read(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text at byte {error.start}") from error
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # as 2023-02-30, which looks like a date
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
 
 

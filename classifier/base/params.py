@@ -330,6 +330,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 def way_back(command: str) -> str:
     """End an error about params.yaml: what undoes `dvc exp run -S`, which leaves its value there.
 
+    With all that was changed by hand, which the words say.
+
     The file goes first: DVC puts the old one in place and writes the new value within one second,
     and git, which looks at seconds and size, takes a file of the same size for the old one.
 
@@ -337,7 +339,7 @@ def way_back(command: str) -> str:
         Nothing in a copy of the checkout, as of --temp and the queue, and outside DVC.
     """
     return (
-        f"; to undo it: rm params.yaml && {command}"
+        f"; correct it there, or, to undo all changes of params.yaml: rm params.yaml && {command}"
         if os.environ.get("DVC_ROOT") == str(Path.cwd())
         else ""
     )

@@ -33,9 +33,11 @@ def run(options: Namespace) -> None:
     pictures = decoded(options.pictures, params, complain_to_stderr)
     for number, (path, pixels) in enumerate(pictures, 1):
         made = copies(pixels, options.count, changes, rng)
+        # File systems allow 255 bytes in all.
+        stem = Path(path).stem.encode(errors="surrogateescape")[:150].decode(errors="ignore")
         for k, copy in enumerate(made, 1):
             # Two folders may hold pictures of one name.
-            name = f"{number}-{Path(path).stem}-{k:0{len(str(options.count))}}.png"
+            name = f"{number}-{stem}-{k:0{len(str(options.count))}}.png"
             with whole(options.out / name) as beside:
                 Image.fromarray(copy).save(beside)
         if number <= ON_SHEET:

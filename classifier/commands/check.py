@@ -8,6 +8,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from classifier.base.errors import UserError
@@ -31,10 +32,20 @@ def run(options: Namespace) -> None:
     dataset = Path("data/raw/dataset.json")
     check_own("finetune.weights", "vgg16", params.finetune.weights, dataset)
     check_own("mobilenet.weights", "mobilenet", params.mobilenet.weights, dataset)
-    check_hashable(Path(params.data.source))
-    for note in [*notes(Path(params.data.source)), *notes_on_positive(params, dataset)]:
+    source = Path(params.data.source)
+    check_there(source)
+    check_hashable(source)
+    for note in [*notes(source), *notes_on_positive(params, dataset)]:
         print(f"note: {note}", file=sys.stderr)
     print("params.yaml is good")
+
+
+def check_there(source: Path) -> None:
+    """Refuse a source that is nowhere, not even in DVC's cache."""
+    if not source.exists() and not _is_dvcs(source):
+        near = get_close_matches(str(source), map(str, source.parent.glob("*")), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"params.yaml: data.source is {source}, which is not there{hint}")
 
 
 def notes(source: Path) -> Iterator[str]:
@@ -77,8 +88,12 @@ def _lies_here(source: Path) -> bool:
 
 
 def _is_tracked(source: Path) -> bool:
-    by_dvc = (place.with_name(f"{place.name}.dvc") for place in (source, *source.parents[:-1]))
-    return bool(_git("ls-files", "--", str(source))) or any(path.is_file() for path in by_dvc)
+    return bool(_git("ls-files", "--", str(source))) or _is_dvcs(source)
+
+
+def _is_dvcs(source: Path) -> bool:
+    places = (source, *source.parents[:-1])
+    return any(place.with_name(f"{place.name}.dvc").is_file() for place in places)
 
 
 def _git(*arguments: str) -> str:

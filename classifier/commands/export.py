@@ -20,7 +20,7 @@ from classifier.base.errors import UserError
 from classifier.base.files import ZIP_TIME, write_json
 from classifier.base.quiet import stderr_silenced
 from classifier.base.splits import read_split
-from classifier.commands.predict import CALIBRATION, model_path
+from classifier.commands.predict import CALIBRATION, MODELS, model_path
 from classifier.evaluation.calibration_file import read_calibration
 
 FOLDER = Path("exports")
@@ -105,8 +105,10 @@ def check_possible(name: str, kind: Format, out: Path) -> None:
         )
     if not out.name.endswith(kind.suffix):
         raise UserError(f"--out is {str(out)!r}, must end in {kind.suffix}")
-    if out.is_dir():
-        raise UserError(f"--out is {str(out)!r}, a folder that is there: delete it or name another")
+    if out.is_dir() or (out.exists() and not kind.suffix):  # a folder is written then
+        raise UserError(f"--out is {str(out)!r}, which is there: delete it or name another")
+    if out.resolve().is_relative_to(MODELS.resolve()):
+        raise UserError(f"--out is {str(out)!r}, where the stages keep their models: name another")
 
 
 def _outputs_of(model: Model) -> Outputs:

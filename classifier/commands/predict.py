@@ -13,9 +13,9 @@ from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
 
 from classifier.base.cache import cache_folder
+from classifier.base.checked import read
 from classifier.base.errors import UserError
 from classifier.base.params import Data, Params, load_params
 from classifier.base.quiet import stderr_silenced
@@ -35,6 +35,8 @@ MODELS = Path("data/models")
 CALIBRATION = Path("data/evaluation/calibration.json")
 REPORT = Path("data/splits/report.json")
 LOCK = Path("dvc.lock")
+# What decides how a picture reaches a model, and what is made of its scores.
+DECIDING = {"data": ("resize", "grey16"), "evaluate": ("threshold", "positive", "flip")}
 IMAGENET = "imagenet:"  # before the name of a network that is none of the pipeline's
 RUNNERS_UP = 2
 PLACES = ("second", "third", "fourth", "fifth")  # of the runners-up, in tables
@@ -84,7 +86,7 @@ def predict(
     Args:
         sources: pictures, folders and archives.
         name: of a model in data/models.
-        params: of the pipeline that made the model: data.resize, grey16 and limits are used.
+        params: of the pipeline that made the model: data and evaluate are used.
         complain: is given the path of a file that shows no picture, and the reason.
 
     Raises:
@@ -162,27 +164,30 @@ def model_path(name: str) -> Path:
 
 
 def check_unchanged(lock: Path, params: Params) -> None:
-    """Hold data.resize and data.grey16 against the values that the arrays were made with.
+    """Hold what decides a prediction against the values that the models were evaluated with.
+
+    Not against those of the split: it may have run again since, and a training not.
 
     Args:
         lock: dvc.lock, which records them.
         params: of now.
 
     Raises:
-        UserError: pictures would be decoded in another way than those of the training.
+        UserError: pictures would be decoded, or scores judged, in another way.
     """
     if not lock.exists():  # the stages were run by hand
         return
-    stages = YAML(typ="safe", pure=True).load(lock.read_text(encoding="utf-8"))["stages"]
-    used = stages.get("split", {}).get("params", {}).get("params.yaml", {})
-    for key in ("resize", "grey16"):
-        now = getattr(params.data, key)
-        before = used.get(f"data.{key}", now)
-        if before != now:
-            raise UserError(
-                f"params.yaml has data.{key} {now}, but the models saw pictures made with {before} "
-                f"({lock}): dvc repro, or set it back"
-            )
+    stages = (read(lock) or {}).get("stages", {})
+    used = stages.get("evaluate", {}).get("params", {}).get("params.yaml", {})
+    for section, keys in DECIDING.items():
+        for key in keys:
+            now = getattr(getattr(params, section), key)
+            before = used.get(section, {}).get(key, now)
+            if before != now:
+                raise UserError(
+                    f"params.yaml has {section}.{key} {now}, but the models were evaluated with "
+                    f"{before} ({lock}): dvc repro, or set it back"
+                )
 
 
 def grey_levels(data: Data) -> Levels | None:

@@ -9,6 +9,7 @@ import threading
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, TextIO
 
@@ -25,7 +26,8 @@ UNSAID = re.compile(
     r"|Experiment results|\tgit add|\tdvc (config|exp apply)"
     r"|WARNING: 'data/weights/\w+' is empty|\d+/\d+ - |an epoch takes .* about 0 min|\s*$"
 )
-PLAIN = re.compile(r"(?!(?i:null|true|false)$)[A-Za-z/][\w./-]*", re.ASCII)  # without quotes
+# Without quotes.
+PLAIN = re.compile(r"(?!(?i:null|true|false|nan|inf)$)[A-Za-z/][\w./-]*", re.ASCII)
 STARTS = re.compile(r"Running stage '(\w+)'")
 UNCHANGED = re.compile(r"Stage '(\w+)' (didn't change|is cached)")
 EPOCH = re.compile(r"Epoch \d+/\d+$")
@@ -106,7 +108,9 @@ def _show(source: IO[str], log: TextIO, terminal: TextIO) -> None:
         # A line that is to be followed by another is overwritten, where that can be seen.
         if end or terminal.isatty():
             erased = "\r\033[K" if terminal.isatty() else ""
-            print(f"{erased}{stage:<20}{text}", end=end, flush=True, file=terminal)
+            # Whoever read the output may have seen enough; the run goes on.
+            with suppress(BrokenPipeError):
+                print(f"{erased}{stage:<20}{text}", end=end, flush=True, file=terminal)
 
     def end_stage() -> None:
         if stage:

@@ -69,7 +69,8 @@ def read_calibration(path: Path, model: Path) -> Calibration:
         found = json.loads(path.read_text(encoding="utf-8"))[name]
         names = (field.name for field in fields(Calibration))
         calibration = Calibration(**{name: found[name] for name in names})
-    except (FileNotFoundError, KeyError) as error:
+    # JSONDecodeError is a ValueError: a file that was cut off has none either.
+    except (FileNotFoundError, KeyError, ValueError) as error:
         raise UserError(f"{path} has no calibration of {name}: dvc repro evaluate") from error
     if found.get("model_sha256") != _digest(model):
         raise UserError(f"{path} has the calibration of another {model}: dvc repro evaluate")

@@ -37,6 +37,13 @@ def test_each_copy_is_a_file_and_all_are_on_one_sheet(capsys):
     assert "3 of each of 2 pictures" in capsys.readouterr().out
 
 
+def test_the_longest_name_has_copies_too():
+    for name in ("a" * 240, "ü" * 120):
+        Path("a", f"{name}.jpg").write_bytes(jpeg(9))
+    main(["augment", "a", "--count", "2", "--out", "copies"])
+    assert len(contents("copies")) == 3 * 2 + 1
+
+
 def test_the_copies_are_what_the_training_makes_of_the_decoded_picture():
     change("rotation", "0.25")
     main(["augment", "a/same.jpg", "--count", "4", "--out", "copies"])

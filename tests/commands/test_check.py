@@ -55,6 +55,25 @@ def test_a_positive_class_that_the_pictures_have_not_is_told_before_any_training
     assert told in check()
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("data/catalog/sampel.yaml", "; did you mean data/catalog/sample.yaml?"),
+        ("nowhere/at/all", ""),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused_before_dvc_deletes_anything(
+    project, check, source, told
+):
+    set_source(project, source)
+    with pytest.raises(UserError) as error:
+        check()
+    assert str(error.value) == f"params.yaml: data.source is {source}, which is not there{told}"
+    (project.root / f"{source}.dvc").parent.mkdir(parents=True, exist_ok=True)
+    (project.root / f"{source}.dvc").touch()  # in DVC's cache, then
+    assert GOOD in check()
+
+
 @pytest.mark.slow
 def test_an_experiment_in_a_copy_sees_what_was_added(project):
     (project.root / "mine.yaml").write_text(DRAWN, encoding="utf-8")

@@ -116,15 +116,22 @@ def test_a_file_is_replaced_and_a_folder_is_not():
     assert json.loads(Path("exports/vgg16.json").read_text())["class_name"] == "Sequential"
     Path("mine").mkdir()
     Path("mine/photo.jpg").touch()
-    with pytest.raises(UserError, match="'mine', a folder that is there"):
+    with pytest.raises(UserError, match="'mine', which is there"):
         main(["export", "vgg16", "--to", "saved_model", "--out", "mine"])
     assert Path("mine/photo.jpg").exists()
+    Path("file").touch()
+    with pytest.raises(UserError, match="'file', which is there"):
+        main(["export", "vgg16", "--to", "saved_model", "--out", "file"])
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--to", "torch"], "--to is 'torch', allowed: keras, weights, "),
+        (
+            ["--to", "keras", "--out", "data/models/vgg16.keras"],
+            "where the stages keep their models",
+        ),
         (["--to", "h5", "--out", "a.keras"], r"--out is 'a\.keras', must end in \.h5"),
     ],
 )

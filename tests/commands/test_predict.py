@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from classifier.__main__ import main
 from classifier.base.errors import UserError
 from classifier.base.params import load_params
 from classifier.commands import predict as prediction
@@ -293,17 +294,57 @@ def test_a_model_without_calibration_is_refused(trained):
         run("x.jpg")
 
 
-@pytest.mark.parametrize("key", ["resize", "grey16", "image_size"])
-def test_changed_parameters_are_told_instead_of_decoding_in_another_way(trained, key):
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("resize", "crop", "params.yaml has data.resize crop, .*evaluated with squash .*dvc repro"),
+        ("grey16", "0-4095", "params.yaml has data.grey16 .*dvc repro"),
+        ("image_size", "96", "params.yaml has .*data.image_size .*dvc repro"),
+        ("threshold", "0.9", "params.yaml has evaluate.threshold 0.9, .*evaluated with 0.5 "),
+        ("positive", "night", "params.yaml has evaluate.positive night, .*evaluated with None "),
+    ],
+)
+def test_changed_parameters_are_told_instead_of_predicting_in_another_way(
+    trained, key, value, told
+):
     Path("dvc.lock").write_text(
-        "schema: '2.0'\nstages:\n  split:\n    params:\n      params.yaml:\n"
-        "        data.resize: squash\n        data.grey16: auto\n        data.image_size: 80\n"
+        "schema: '2.0'\nstages:\n"
+        # As after a run that ended between the two.
+        "  split:\n    params:\n      params.yaml:\n        data.resize: crop\n"
+        "  evaluate:\n    params:\n      params.yaml:\n"
+        "        data: {resize: squash, grey16: auto, image_size: 80}\n"
+        "        evaluate: {threshold: 0.5, positive: null, flip: false}\n"
     )
     Path("a.jpg").write_bytes(jpeg(100))
     assert run("a.jpg")[0]
-    change(key, {"resize": "crop", "grey16": "0-4095", "image_size": "96"}[key])
-    with pytest.raises(UserError, match=f"params.yaml has data.{key} .*dvc repro"):
+    change(key, value)
+    with pytest.raises(UserError, match=told):
         run("a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("dvc.lock", "<<<<<<< HEAD\nschema: '2.0'\nstages: {}\n", "dvc.lock: not YAML: "),
+        (str(CALIBRATION), '{"vgg16": {"tem', "has no calibration of vgg16: dvc repro evaluate"),
+    ],
+)
+def test_a_record_that_is_damaged_is_told_in_one_line(trained, file, content, told):
+    Path(file).write_text(content)
+    with pytest.raises(UserError, match=told):
+        run("x.jpg")
+
+
+def test_an_empty_lock_says_nothing(trained):
+    Path("dvc.lock").touch()
+    Path("a.jpg").write_bytes(jpeg(100))
+    assert run("a.jpg")[0]
+
+
+def test_an_empty_name_is_not_the_current_folder(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", ""])
+    assert "argument PICTURE: is empty" in capsys.readouterr().err
 
 
 def test_two_runners_up_of_many_classes_the_likelier_first():

@@ -57,6 +57,17 @@ def test_a_reader_sees_what_stages_find_and_the_log_holds_the_rest(project, caps
     assert "this picture is no picture" in project.read_text(encoding="utf-8")
 
 
+def test_a_reader_who_has_seen_enough_ends_no_run(project, monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    run_dvc(["repro", "one"], Path(), project)
+    assert Path("made").exists()
+    assert "2/2 - 3s" in project.read_text(encoding="utf-8")
+
+
 def test_a_terminal_shows_the_epoch_and_writes_over_it():
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -99,7 +99,8 @@ def test_a_folder_without_labels_is_refused_before_anything_runs():
 
 
 @pytest.mark.parametrize(
-    "name", ["2024_05_17", "a,b", "a=b", "it's", 'a "b"', "日本", "1e5", "null", "a\\d", 'a\\"\\']
+    "name",
+    ["2024_05_17", "a,b", "a=b", "it's", 'a "b"', "日本", "1e5", "null", "Nan", "a\\d", 'a\\"\\'],
 )
 def test_any_name_of_a_folder_reaches_params_yaml_as_it_is(name):
     apply_overrides(Path("params.yaml"), [f"data.source={written(name)}"])
