@@ -5,8 +5,8 @@
 Models of known accuracy on n test images, as many of each class. Of two classes the scores are
 logits of one shape, shifted apart so that the accuracy at 0.5 is the stated one: `normal` (light
 tails), `logistic` (heavier: some confident mistakes), `unequal` (normal, class 1 spread twice as
-wide). Of `ten` classes each has a normal logit, and the true one's is shifted. True values come
-from two million images.
+wide), `rare` (normal, a 25th of the images in class 1). Of `ten` classes each has a normal logit,
+and the true one's is shifted. True values come from two million images.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from classifier.evaluation.intervals import proportion
 
 SIZES = (500, 2000)
 ACCURACIES = (0.70, 0.90, 0.98)
-SHAPES = ("normal", "logistic", "unequal", "ten")
+SHAPES = ("normal", "logistic", "unequal", "rare", "ten")
 # Accuracy of a, accuracy of b, correlation of their being right.
 PAIRS = (
     (0.98, 0.98, 0.6),
@@ -73,7 +73,7 @@ def draw(
         logits = generator.normal(size=(n, 10))
         logits[np.arange(n), labels] += _ahead(accuracy, 10)
         return labels, softmax(2 * logits, axis=1)
-    labels = np.arange(n) % 2
+    labels = np.arange(n) % 25 // 24 if shape == "rare" else np.arange(n) % 2
     if shape == "logistic":
         logits = generator.logistic(size=n) + (2 * labels - 1) * logistic.ppf(accuracy)
     else:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import hmean
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
     confusion_matrix,
+    f1_score,
     log_loss,
-    precision_recall_fscore_support,
     roc_auc_score,
     top_k_accuracy_score,
 )
@@ -28,6 +29,7 @@ from classifier.evaluation.intervals import (
     auc_interval,
     bootstrap,
     losses_of,
+    mean_of_proportions,
     proportion,
     studentised,
     wilson_of_spread,
@@ -79,15 +81,14 @@ def details(
     if len(class_names) != scores.shape[1]:
         raise ValueError(f"{len(class_names)} class names for {scores.shape[1]} columns of scores")
     classes = list(range(scores.shape[1]))
-    predicted = scores.argmax(axis=1)
     matrix = confusion(labels, scores)
     by_class = [
         _class_figures(int(matrix[c, c]), int(matrix[c].sum()), int(matrix[:, c].sum()))
         for c in classes
     ]
-    precision, _, f1, _ = precision_recall_fscore_support(
-        labels, predicted, average="macro", zero_division=0.0
-    )
+    given, called, hits = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
+    balanced = mean_of_proportions(hits[given > 0], given[given > 0])
+    f1 = f1_score(labels, scores.argmax(axis=1), average="macro", zero_division=0.0)
     ranked = ranked_classes(labels, scores, positive)
     samples = bootstrap(labels, scores, ranked, seed=seed, resamples=resamples)
     areas = [float(roc_auc_score(labels == c, scores[:, c])) for c in ranked]
@@ -102,15 +103,13 @@ def details(
             by_class[c]["average_precision"] = wilson_of_spread(
                 precisions[column], samples.average_precision[:, column], inside
             )
-    n = float(np.mean(positives))
+    n = worth(positives) / len(ranked)
     roc_auc = auc_interval(
         float(np.mean(areas)), samples.roc_auc.mean(axis=1), n, len(labels) - n, len(ranked)
     )
     average_precision = wilson_of_spread(
-        float(np.mean(precisions)), samples.average_precision.mean(axis=1), sum(positives)
+        float(np.mean(precisions)), samples.average_precision.mean(axis=1), worth(positives)
     )
-    recalls = [figures["recall"].value for figures in by_class if figures["images"]]
-    balanced = wilson_of_spread(float(np.mean(recalls)), samples.recall, len(labels))
     error = float(log_loss(labels, scores, labels=classes))
     brier = float(brier_score_loss(labels, scores, labels=classes))
     losses, squares = losses_of(labels, scores)
@@ -124,9 +123,10 @@ def details(
             "average_precision": average_precision,
             "brier": studentised(brier, squares, labels, samples.brier),
             "macro": {
-                "precision": wilson_of_spread(float(precision), samples.precision, len(labels)),
+                # As scikit-learn's macro averages: the classes that occur, as a label or called.
+                "precision": mean_of_proportions(*(n[given + called > 0] for n in (hits, called))),
                 "recall": balanced,
-                "f1": wilson_of_spread(float(f1), samples.f1, len(labels)),
+                "f1": wilson_of_spread(float(f1), samples.f1, worth(given[given > 0])),
             },
             "top": {str(k): _top(labels, scores, k) for k in (3, 5) if len(classes) > k},
             "classes": dict(zip(class_names, by_class, strict=True)),
@@ -175,6 +175,11 @@ def _class_figures(hits: int, given: int, called: int) -> dict[str, Any]:
         "recall": proportion(hits, given),
         "f1": Figure(value, low, high, "wilson of jaccard"),
     }
+
+
+def worth(n: Sequence[int] | NDArray) -> float:
+    """Count the images that a mean over classes of so many images each is worth; k² / Σ 1 / n."""
+    return float(len(n) * hmean(n))
 
 
 def _top(labels: NDArray, scores: NDArray, k: int) -> Figure:

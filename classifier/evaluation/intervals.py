@@ -8,12 +8,15 @@ The names are those of `Figure.method`:
   interval (scipy). That of a precision takes the number of predictions as given.
 - `wilson of jaccard`: F1 is 2J / (1 + J) of the class's Jaccard index J = hits / (hits + false
   alarms + misses), such a count too: Wilson's interval of J, carried over.
+- `score`: balanced accuracy and macro precision are means of independent proportions, one a class:
+  all means t with |mean − t| ≤ 1.96 √V(t), V being the variance at those proportions of mean t that
+  are likeliest. Of one proportion it is Wilson's; a small class weighs as much as it should.
 - `bootstrap, score`: ROC AUC: the variance of a bootstrap, then a score interval, as Wilson's is
   one: all areas t with |AUC − t| ≤ 1.96 √(r V(t)), V being Hanley and McNeil's variance (1982,
   Radiology 143, 29–36; as in method 5 of Newcombe 2006, Statistics in Medicine 25, 559–573) and r
   the ratio of the bootstrap's variance to it.
-- `bootstrap, wilson`: average precision, balanced accuracy, macro precision and macro F1: likewise
-  with the variance t (1 − t) / n of a proportion, n being the positive images or all images.
+- `bootstrap, wilson`: average precision and macro F1: likewise with the variance t (1 − t) / n of a
+  proportion, n being the positive images or, of a mean over k classes, k² / Σ 1 / n_class.
 - `bootstrap-t`: log loss and Brier score: means of images few of which weigh most, so that a
   resample's distance is measured in its own standard error (Efron and Tibshirani 1993, section
   12.5). Percentiles cover 87 to 93 % where few images are wrong.
@@ -59,8 +62,6 @@ class Samples:
 
     log_loss: NDArray
     brier: NDArray
-    recall: NDArray
-    precision: NDArray
     f1: NDArray
     roc_auc: NDArray
     average_precision: NDArray
@@ -80,7 +81,41 @@ def proportion(hits: int, n: int) -> Figure:
     return Figure(hits / n, float(bounds.low), float(bounds.high), "wilson")
 
 
-def wilson_of_spread(value: float, samples: NDArray, n: int) -> Figure:
+def mean_of_proportions(hits: NDArray, n: NDArray) -> Figure:
+    """Return the mean of hits / n with its score interval; 0 / 0 counts as 0 and is not in doubt.
+
+    hits, n: int64 [k].
+    """
+    known = n > 0
+    hits, n = hits[known].astype(np.float64), n[known].astype(np.float64)
+    value, low, high = (hits / n).mean(), _lowest_mean(hits, n), 1 - _lowest_mean(n - hits, n)
+    bounds = (float(known.mean() * bound) for bound in (value, min(value, low), max(value, high)))
+    return Figure(*bounds, "score")
+
+
+def _lowest_mean(hits: NDArray, n: NDArray) -> float:
+    value = (hits / n).mean()
+    if value == 0:
+        return 0.0
+
+    def likeliest(pull: float) -> NDArray:
+        # Of the likelihood less pull times the sum: a quadratic equation for each.
+        half = pull + n
+        return 2 * hits / (half + np.sqrt(half**2 - 4 * pull * hits))
+
+    def outside(pull: float) -> float:
+        p = likeliest(pull)
+        return float(value - p.mean() - Z * np.sqrt((p * (1 - p) / n).sum()) / len(n))
+
+    # Where all is right or wrong nothing gives way to a pull of less than so many images.
+    start = 0.0 if outside(0.0) < 0 else n[hits == n].min() * (1 + 1e-9)
+    end = 2 * n.max()
+    while outside(end) < 0:
+        end *= 2
+    return float(likeliest(brentq(outside, start, end)).mean())
+
+
+def wilson_of_spread(value: float, samples: NDArray, n: float) -> Figure:
     """Return a figure between 0 and 1 with Wilson's interval widened to the bootstrap's variance.
 
     n: images that would tell it alone, were it a proportion.
@@ -154,8 +189,6 @@ def bootstrap(
             Samples(
                 log_loss=log_loss_of(weights),
                 brier=brier_of(weights),
-                recall=(hits / np.maximum(given[present], 1))[:, given[present] > 0].mean(axis=1),
-                precision=(hits / np.maximum(calls, 1)).mean(axis=1),
                 # A class that this resample lacks counts as 0.
                 f1=(2 * hits / np.maximum(calls + given[present], 1)).mean(axis=1),
                 roc_auc=areas[:, 0].T,
