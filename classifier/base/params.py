@@ -283,7 +283,8 @@ class Params(Section):
         ]
         for name, tuned in (("finetune", self.finetune), ("mobilenet", self.mobilenet)):
             phases.append((name, tuned.warmup, f"{name}.head_epochs", tuned.head_epochs))
-            phases.append((name, tuned.warmup, f"{name}.epochs", tuned.epochs))
+            epochs = tuned.epochs if tuned.unfreeze else 0
+            phases.append((name, tuned.warmup, f"{name}.epochs", epochs))
         for name, warmup, key, epochs in phases:
             if 0 < epochs <= warmup:
                 raise ValueError(

@@ -88,9 +88,9 @@ def mean_of_proportions(hits: NDArray, n: NDArray) -> Figure:
     """
     known = n > 0
     hits, n = hits[known].astype(np.float64), n[known].astype(np.float64)
-    value, low, high = (hits / n).mean(), _lowest_mean(hits, n), 1 - _lowest_mean(n - hits, n)
-    bounds = (float(known.mean() * bound) for bound in (value, min(value, low), max(value, high)))
-    return Figure(*bounds, "score")
+    mean, share = float((hits / n).mean()), float(known.mean())
+    low, high = min(mean, _lowest_mean(hits, n)), max(mean, 1 - _lowest_mean(n - hits, n))
+    return Figure(share * mean, share * low, share * high, "score")
 
 
 def _lowest_mean(hits: NDArray, n: NDArray) -> float:

@@ -37,7 +37,7 @@ def findings(quality: dict[str, Any], drop_leaks: bool) -> list[Finding]:
 
 def _rejected(rejected: dict[str, Any]) -> Iterator[Finding]:
     if not rejected["images"]:
-        yield Finding("Every file shows a picture; none was left out.")
+        yield Finding("Every file shows a picture.")
         return
     shown, more = rejected["reasons"][:REASONS], rejected["reasons"][REASONS:]
     reasons = "; ".join(f"{one['images']:,} {one['reason']}" for one in shown)
@@ -112,12 +112,12 @@ def _flagged(quality: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _balance(quality: dict[str, Any]) -> Iterator[Finding]:
-    counts = [one["images"] for one in quality["classes"].values()]
+    counts = [one.get("train", 0) for one in quality["classes"].values()]
     largest, smallest = max(counts), min(counts)
     if largest == smallest:
-        yield Finding("All classes have the same number of pictures.")
+        yield Finding("All classes have the same number of training pictures.")
         return
-    text = f"The largest class has {largest:,} pictures, the smallest {smallest:,}"
+    text = f"The largest class has {largest:,} training pictures, the smallest {smallest:,}"
     ratio = f"{largest / smallest:.2f}"
     if ratio != "1.00":
         text += f": {ratio} for each one"

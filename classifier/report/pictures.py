@@ -147,7 +147,7 @@ def disagreements(path: Path, test: Split, scores: Scores) -> None:
 
 def _who_is_right(right: NDArray, wrong: NDArray) -> str:
     if not len(right):
-        return "All wrong, each in its own way"
+        return "All wrong, not all alike"
     if len(right) == 1:
         return f"Only {right[0]} is right"
     if len(wrong) == 1:
@@ -158,8 +158,9 @@ def _who_is_right(right: NDArray, wrong: NDArray) -> str:
 def to_explain(test: Split, scores: Scores, seed: int = 0) -> NDArray[np.int64]:
     """Choose the pictures for `grad_cam`.
 
-    Half are drawn at random among those that every model has right, classes in turn. The others are
-    mistakes: of each model the surest that is not shown yet, then those that most models share.
+    Some are drawn at random among those that every model has right, classes in turn. The others,
+    half of all or one for each model, are mistakes: of each model the surest that is not shown yet,
+    then those that most models share.
 
     Returns:
         int64 [6 or fewer], rows of the test split.
@@ -172,7 +173,8 @@ def to_explain(test: Split, scores: Scores, seed: int = 0) -> NDArray[np.int64]:
     for number in range(len(test.classes)):
         same = test.labels[good] == number
         turn[same] = np.arange(same.sum())
-    chosen = good[np.argsort(turn, kind="stable")][: COLUMNS // 2].tolist()
+    some = COLUMNS - max(COLUMNS // 2, len(scores))
+    chosen = good[np.argsort(turn, kind="stable")][:some].tolist()
     for model, table in scores.items():
         surest = np.argsort(-np.where(wrong[model], table.max(axis=1), -1), kind="stable")
         chosen += [i for i in surest if wrong[model][i] and i not in chosen][:1]
@@ -209,8 +211,9 @@ def grad_cam(
         path,
         "What the models look at",
         shown,
-        note="Grad-CAM: yellow is what speaks most for the model's own prediction. Left, pictures "
-        "that every model has right, drawn at random; right, the surest mistake of each model.",
+        note="Grad-CAM: yellow is what speaks most for the model's own prediction. First pictures "
+        "that every model has right, drawn at random; then mistakes, of each model the surest that "
+        "is not shown yet.",
     )
 
 
@@ -240,13 +243,12 @@ def activations(
     rows = [Row(Line(label), [Tile(image)])]
     for name, output in layers:
         height, width, channels = output.shape
-        strength = output.max(axis=(0, 1))
         strongest = np.sort(np.argsort(-output.mean(axis=(0, 1)), kind="stable")[:CHANNELS])
         tiles = [
             Tile(_coloured(output[:, :, c]), [Line(f"{c}", MUTED)], sharp=True) for c in strongest
         ]
         said = f"{name} · {height} × {width} · {len(strongest)} of {channels} channels"
-        silent = int((strength <= 0).sum())
+        silent = int((output == 0).all(axis=(0, 1)).sum())
         rows.append(Row(Line(said + (f", {silent} silent" if silent else "")), tiles))
     save_page(
         path,

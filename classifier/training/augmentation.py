@@ -151,7 +151,8 @@ def augment(
     size = size or side
     matrices = transformations(count, side, augmentation, rng)
     shift = rng.uniform(-1, 1, count) * augmentation.channel_shift
-    # Drawn in any case, as the transformations are: one option moves no other's draws.
+    # Drawn in any case, as the transformations are: one option moves no other's draws, but for the
+    # boxes of crop, whose positions take no draw where a side has no room.
     shares = rng.uniform(augmentation.crop, 1, count)
     crops = boxes(shares, _ratios(count, 3 / 4, rng), side, rng)
     brightness = 1 + rng.uniform(-1, 1, count) * augmentation.brightness

@@ -17,6 +17,7 @@ from classifier.base.cache import cache_folder, locked, locked_if_free
 from classifier.base.files import new_array, write_text
 from classifier.base.splits import Split
 from classifier.training import augmentation as augmentation_module
+from classifier.training import rand_augment
 from classifier.training.augmentation import Augmentation, augment
 from classifier.training.precision import environment
 from classifier.transfer import winograd
@@ -60,7 +61,8 @@ def frozen_features(
     digest = hashlib.sha256(known.encode())
     for weights in frozen.get_weights():
         digest.update(weights.tobytes())
-    for code in (__file__, augmentation_module.__file__, winograd.__file__):
+    changes = augmentation_module.__file__, rand_augment.__file__
+    for code in (__file__, *changes, winograd.__file__):
         digest.update(Path(code).read_bytes())
     folder = cache_folder("features") / digest.hexdigest()[:32]
     folder.mkdir(exist_ok=True)

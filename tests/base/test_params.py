@@ -248,6 +248,8 @@ def test_the_classifier_head_needs_its_size_naming_both_keys(tmp_path):
 )
 def test_a_warm_up_that_never_ends_is_refused_naming_both_keys(tmp_path, changes, said):
     assert told(tmp_path, changes) == f"{said}: the warm-up has to be shorter"
+    head_alone = accepted(tmp_path, finetune__warmup=5, finetune__unfreeze=0)
+    assert head_alone.finetune.warmup == 5
     head_alone = accepted(tmp_path, finetune__warmup=5, finetune__epochs=0)
     assert head_alone.finetune.warmup == 5
 

@@ -119,22 +119,22 @@ def twins(*labels_and_parts: tuple[str, str]) -> list[Row]:
 SAID = {
     "as many of each class": (
         pictures(cat=1000, dog=1000),
-        "All classes have the same number of pictures.",
+        "All classes have the same number of training pictures.",
         False,
     ),
     "nearly as many of each class": (
         pictures(cat=1000, dog=1004),
-        "The largest class has 1,004 pictures, the smallest 1,000.",
+        "The largest class has 1,004 training pictures, the smallest 1,000.",
         False,
     ),
     "more of one class": (
         pictures(cat=100, dog=299, emu=150),
-        "The largest class has 299 pictures, the smallest 100: 2.99 for each one.",
+        "The largest class has 299 training pictures, the smallest 100: 2.99 for each one.",
         False,
     ),
     "far more of one class": (
         pictures(cat=100, dog=300, emu=150),
-        "The largest class has 300 pictures, the smallest 100: 3.00 for each one.",
+        "The largest class has 300 training pictures, the smallest 100: 3.00 for each one.",
         True,
     ),
     "twins": (twins(("cat", "train")), "2 files in 1 group are the same.", False),
@@ -182,7 +182,7 @@ SAID = {
     ),
     "nothing the same": (pictures(cat=10), "No two files are the same.", False),
     "nothing alike": (pictures(cat=10), "No two pictures look nearly the same.", False),
-    "nothing left out": (pictures(cat=10), "Every file shows a picture; none was left out.", False),
+    "nothing left out": (pictures(cat=10), "Every file shows a picture.", False),
     "sizes": (
         changed(1, width=1200, format="PNG"),
         "Files: 9 JPEG, 1 PNG; 300 to 1,200 pixels wide (median 300), 200 to 200 high (median "

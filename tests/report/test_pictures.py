@@ -78,21 +78,30 @@ def test_models_that_are_wrong_in_different_ways_disagree(pages):
     test = split([0], ("a", "b", "c"))
     scores = {"baseline": np.array([[0.1, 0.8, 0.1]]), "vgg16": np.array([[0.1, 0.1, 0.8]])}
     pictures.disagreements(Path("x.png"), test, scores)
-    assert pages[0][0].heading.text == "All wrong, each in its own way · 1 test picture"
+    assert pages[0][0].heading.text == "All wrong, not all alike · 1 test picture"
 
 
-def test_each_model_has_a_mistake_among_the_pictures_to_explain():
+@pytest.mark.parametrize("models", [["baseline", "augmented", "vgg16"], MODELS])
+def test_each_model_has_a_mistake_among_the_pictures_to_explain(models):
     test = split([0, 1] * 20)
     right = np.where(test.labels == 1, 0.9, 0.1)
     scores = {}
-    for number, name in enumerate(("baseline", "augmented", "vgg16")):
+    for number, name in enumerate(models):
         positive = right.copy()
         positive[number] = 1 - positive[number]
         scores[name] = two_class(positive.tolist())
-    rows = pictures.to_explain(test, scores)
-    assert set(rows[3:]) == {0, 1, 2}
-    assert set(rows[:3]) & {0, 1, 2} == set()
-    assert set(test.labels[rows[:3]]) == {0, 1}
+    rows, mistakes = pictures.to_explain(test, scores), set(range(len(models)))
+    assert len(rows) == 6
+    assert set(rows[-len(models) :]) == mistakes
+    assert set(rows[: -len(models)]) & mistakes == set()
+    assert set(test.labels[rows[: -len(models)]]) == {0, 1}
+
+
+def test_a_channel_is_silent_where_it_is_zero_everywhere_not_where_it_is_negative(pages):
+    output = np.zeros((2, 2, 5), np.float32)
+    output[:, :, 3], output[0, 0, 4] = -1, 2
+    pictures.activations(Path("x.png"), np.zeros((8, 8, 3), np.uint8), "cat", [("conv", output)])
+    assert pages[0][1].heading.text.endswith("5 of 5 channels, 3 silent")
 
 
 @pytest.mark.parametrize("positive", [[0.1, 0.9, 0.2], [0.9, 0.1, 0.8]])

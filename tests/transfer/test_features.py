@@ -107,9 +107,15 @@ def test_whatever_could_change_them_is_computed_anew(tmp_path, monkeypatch):
     for augmentation in (TURNED, Augmentation("horizontal", 0.1, 0.3)):
         for seed in (1, 2):
             features_of(layers(), images, augmentation=augmentation, seed=seed)
+    code = tmp_path / "other.py"
+    code.touch()
+    for module in (features.augmentation_module, features.rand_augment, features.winograd):
+        with monkeypatch.context() as other_code:
+            other_code.setattr(module, "__file__", str(code))
+            features_of(layers(), images)
     monkeypatch.setattr(features, "environment", lambda: "other libraries on another machine")
     features_of(layers(), images)
-    assert len(cached(tmp_path)) == 12
+    assert len(cached(tmp_path)) == 15
 
 
 @pytest.mark.parametrize(
