@@ -1,5 +1,6 @@
 """What commands ask of git in the checkout."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,20 @@ def params_of(revision: str, path: Path = Path("params.yaml")) -> dict[str, Any]
     """Read a commit's params.yaml."""
     content: dict[str, Any] = YAML(typ="safe", pure=True).load(git("show", f"{revision}:{path}"))
     return content
+
+
+def checked_name(name: str) -> str:
+    """Check the --name of experiments NAME-1, NAME-2, ...: files and folders are called by it.
+
+    Raises:
+        UserError: it could lead out of a folder, or git allows it in no reference.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._-]*", name):
+        raise UserError(
+            f"--name is {name!r}, allowed: letters, digits and -_., no two dots in a row, "
+            "beginning with a letter or digit"
+        )
+    return name
 
 
 def experiment_ref(commit: str, name: str) -> str:

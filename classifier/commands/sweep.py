@@ -25,7 +25,7 @@ from classifier.base.errors import UserError
 from classifier.base.files import whole, write_text
 from classifier.base.params import Params, load_params
 from classifier.commands import sweep_node
-from classifier.commands.git import edited, experiment_ref, git
+from classifier.commands.git import checked_name, edited, experiment_ref, git
 from classifier.commands.sweep_node import Experiment, Outcome, Slot, Sweep
 
 TRIES = 3  # of an experiment whose node or worker was lost
@@ -49,8 +49,9 @@ def run(options: Namespace) -> None:
     Raises:
         UserError: something is wrong before anything was sent, or experiments failed.
     """
+    name = checked_name(options.name)
     commit = clean_commit()
-    experiments = expand(options.name, options.set_param)
+    experiments = expand(name, options.set_param)
     missing = [one for one in experiments if not finished(one, commit)]
     for one in experiments:
         if one not in missing:

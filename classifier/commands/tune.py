@@ -22,7 +22,7 @@ from classifier.base.errors import UserError
 from classifier.base.family import MODELS
 from classifier.base.files import whole
 from classifier.base.params import Params, leaves
-from classifier.commands.git import edited, experiment_ref, git, params_of
+from classifier.commands.git import checked_name, edited, experiment_ref, git, params_of
 from classifier.commands.recipe import changed, stage_of
 from classifier.commands.repro import run_dvc, written
 
@@ -46,16 +46,17 @@ def run(options: Namespace) -> None:
     """
     if not find_spec("optuna"):
         raise UserError("Optuna is missing: pip install -r requirements-tune.txt")
+    name = checked_name(options.name)
     if options.model not in MODELS:
         raise UserError(f"--model is {options.model!r}, allowed: {', '.join(MODELS)}")
     space = dict(map(parsed, options.over))
     check_values(space, options.model)
     check_committed()
-    study = search(options.name, options.trials, options.model, space)
+    study = search(name, options.trials, options.model, space)
     if not any(trial.value is not None for trial in study.trials):
         raise UserError("every trial diverged: lower the learning rates")
     best = study.best_trial
-    picture = PICTURES / f"tune_{options.name}.png"
+    picture = PICTURES / f"tune_{name}.png"
     draw(study, picture)
     print(f"lowest: {best.value:.4f}, {said(best.params)}; all: {picture}")
     print(f"dvc exp apply {best.user_attrs['name']} puts it into the workspace")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from classifier.__main__ import main
 from classifier.base.errors import UserError
 from classifier.commands import sweep_node
 from classifier.commands.sweep import (
@@ -206,6 +207,15 @@ def test_parameters_are_checked_before_anything_is_sent(made, monkeypatch, overr
         expand("a", [override])
     assert words in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "x/../../y", "/x", "..", "a..b", ".x", "-x", "a b", "ä", ""]
+)
+def test_a_name_that_leads_out_of_the_workplace_is_refused_before_anything_else(name):
+    with pytest.raises(UserError) as told:
+        main(["sweep", f"--name={name}", "-S", "other.yaml:seed=1"])
+    assert str(told.value).startswith(f"--name is {name!r}, allowed: letters, digits and -_., ")
 
 
 def test_lists_and_ranges_are_expanded_as_dvc_does(made, monkeypatch):

@@ -96,6 +96,11 @@ def test_a_wrong_range_is_told_in_a_line_before_anything_runs(answers, over, sai
     assert not answers
 
 
+def test_a_name_that_leads_out_of_a_folder_is_refused():
+    with pytest.raises(UserError, match=r"^--name is '../x', allowed: letters, digits and -_., "):
+        main(["tune", "-n", "../x", "--over", "no range"])
+
+
 def test_without_optuna_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(tune, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"requirements-tune.txt$"):
