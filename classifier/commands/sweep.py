@@ -92,7 +92,7 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
     """Expand DVC's grammar and check the parameters of each combination.
 
     Raises:
-        UserError: an override is not of that grammar, or gives a parameter no allowed value.
+        UserError: an override is not of that grammar, has no value, or none that is allowed.
     """
     from dvc.exceptions import DvcException
     from dvc.utils.cli_parse import to_path_overrides
@@ -104,7 +104,8 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
         raise UserError(f"-S {min(other)}:...: a sweep changes params.yaml alone")
     try:
         found = get_hydra_sweeps(paths)
-        combinations = [tuple(one.get("params.yaml", ())) for one in found] or [()]
+        empty = [one for one in overrides if not get_hydra_sweeps(to_path_overrides([one]))]
+        combinations = [tuple(one.get("params.yaml", ())) for one in found]
         for combination in combinations:
             overridden(Path("params.yaml").read_bytes(), combination)
     except (DvcException, HydraException) as error:
@@ -112,6 +113,8 @@ def expand(name: str, overrides: list[str]) -> list[Experiment]:
         raise UserError(f"-S {' '.join(overrides)}: {' '.join(str(reason).split())}") from error
     except UserError as error:
         raise UserError(f"params.yaml{str(error).split('params.yaml', 1)[-1]}") from error
+    if empty:
+        raise UserError(f"-S {' '.join(empty)}: no value, so no experiment")
     return [Experiment(f"{name}-{i}", one) for i, one in enumerate(combinations, start=1)]
 
 

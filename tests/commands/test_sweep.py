@@ -218,6 +218,13 @@ def test_a_name_that_leads_out_of_the_workplace_is_refused_before_anything_else(
     assert str(told.value).startswith(f"--name is {name!r}, allowed: letters, digits and -_., ")
 
 
+@pytest.mark.parametrize("others", [[], ["train.epochs=1,2"]])
+def test_a_range_without_any_value_is_told(made, monkeypatch, others):
+    monkeypatch.chdir(made.root)
+    with pytest.raises(UserError, match=r"^-S seed=range\(1,1\): no value, so no experiment$"):
+        expand("a", ["seed=range(1,1)", *others])
+
+
 def test_lists_and_ranges_are_expanded_as_dvc_does(made, monkeypatch):
     monkeypatch.chdir(made.root)
     found = expand("x", ["seed=range(1,3)", "augment.dropout=0.3,0.5"])
