@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from classifier.base.errors import UserError
+from classifier.base.params import leaves
 
 
 def git(*arguments: str) -> str:
@@ -24,6 +26,32 @@ def git(*arguments: str) -> str:
 
 def params_of(revision: str, path: Path = Path("params.yaml")) -> dict[str, Any]:
     """Read a commit's params.yaml."""
+    return _yaml(revision, path)
+
+
+def unrun(revision: str, stages: Iterable[str] | None = None, folder: Path = Path()) -> str:
+    """Say which stage of a commit did not run with its params.yaml; nothing where all did.
+
+    An experiment of some stages has the files of the others, figures among them, from the commit
+    that it started from. dvc.lock has the parameters that each ran with.
+
+    Args:
+        revision: the commit.
+        stages: to look at; without, all of its dvc.yaml.
+        folder: of the pipeline.
+    """
+    params = dict(leaves(params_of(revision, folder / "params.yaml")))
+    lock = folder / "dvc.lock"
+    is_there = git("ls-tree", "--name-only", revision, str(lock))
+    ran = _yaml(revision, lock)["stages"] if is_there else {}
+    for stage in stages or _yaml(revision, folder / "dvc.yaml")["stages"]:
+        read = ran.get(stage, {}).get("params", {}).get("params.yaml", {})
+        if stage not in ran or any(params.get(key) != value for key, value in leaves(read)):
+            return f"{stage} did not run with these parameters"
+    return ""
+
+
+def _yaml(revision: str, path: Path) -> dict[str, Any]:
     content: dict[str, Any] = YAML(typ="safe", pure=True).load(git("show", f"{revision}:{path}"))
     return content
 

@@ -133,6 +133,11 @@ def stage_of(model: str) -> str:
     return next(name for name, stage in stages.items() if made in stage.get("outs", ()))
 
 
+def stages_for(model: str) -> list[str]:
+    """List the stages that a training needs, itself the last."""
+    return ["download", "split", stage_of(model)]
+
+
 def run(options: Namespace) -> None:
     """Check a recipe, print the experiments that it stands for, and run or queue them.
 

@@ -20,8 +20,16 @@ from classifier.base.files import write_table, write_text
 from classifier.base.params import leaves
 from classifier.base.wording import percent, points
 from classifier.commands.compare import aligned, is_member
-from classifier.commands.git import git, is_ancestor, machine_of, params_of
-from classifier.commands.recipe import FOLDER, Figure, Recipe, changed, load_recipe, names
+from classifier.commands.git import git, is_ancestor, machine_of, params_of, unrun
+from classifier.commands.recipe import (
+    FOLDER,
+    Figure,
+    Recipe,
+    changed,
+    load_recipe,
+    names,
+    stages_for,
+)
 from classifier.commands.sweep_node import machine
 
 RESULTS, PAGE = FOLDER / "results.csv", Path("docs/results.md")
@@ -139,7 +147,8 @@ def unfit(recipe: Recipe, experiment: Experiment) -> str:
         return f"its {other[0]} is neither the recipe's nor that of the commit it started from"
     if edited := git("diff", "--name-only", *commits, "--", *CODE).split():
         return f"it ran with an edit of {edited[0]} that is in no commit"
-    return ""
+    stages = stages_for(recipe.model) if recipe.model else None
+    return unrun(experiment.revision, stages, recipe.params_file.parent)
 
 
 def measure(name: str, recipe: Recipe, experiment: Experiment, *, test: bool) -> list[Result]:

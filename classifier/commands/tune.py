@@ -22,8 +22,8 @@ from classifier.base.errors import UserError
 from classifier.base.family import MODELS
 from classifier.base.files import whole
 from classifier.base.params import Params, leaves
-from classifier.commands.git import checked_name, edited, experiment_ref, git, params_of
-from classifier.commands.recipe import changed, stage_of
+from classifier.commands.git import checked_name, edited, experiment_ref, git, params_of, unrun
+from classifier.commands.recipe import changed, stage_of, stages_for
 from classifier.commands.repro import run_dvc, written
 
 if TYPE_CHECKING:
@@ -119,16 +119,9 @@ def finished(
     if not revision:
         return None
     here, params = (dict(leaves(params_of(commit))) for commit in ("HEAD", revision))
-    stages = YAML(typ="safe", pure=True).load(git("show", f"{revision}:dvc.lock"))["stages"]
-    # Without the stage nothing of the space was trained with.
-    stage = stages.get(stage_of(model), {"params": {"params.yaml": dict.fromkeys(space)}})
-    trained = dict(leaves(stage["params"]["params.yaml"]))
-    if other := [
-        key
-        for key, value in params.items()
-        if (key not in space and value != here.get(key)) or value != trained.get(key, value)
-    ]:
-        raise UserError(f"experiment {name} is of another search ({other[0]}): {ANOTHER_NAME}")
+    other = [key for key in params if key not in space and params[key] != here.get(key)]
+    if reason := other[0] if other else unrun(revision, stages_for(model)):
+        raise UserError(f"experiment {name} is of another search ({reason}): {ANOTHER_NAME}")
     figures = json.loads(git("show", f"{revision}:metrics/{model}.json"))
     return {key: params[key] for key in space}, figures["validation_loss"]
 

@@ -40,6 +40,7 @@ from tests.projects import (
     clean_process,
     new_project,
     new_repository,
+    parameters,
     pipeline,
 )
 
@@ -202,7 +203,7 @@ def test_what_is_recorded_already_or_older_than_that_is_no_news(place, monkeypat
 
 def test_what_counts_is_the_recipe_on_committed_code(place, monkeypatch):
     project = new_repository(place / "git")
-    for path in ("params.yaml", "recipes"):
+    for path in ("params.yaml", "dvc.yaml", "recipes"):
         shutil.move(place / path, project.root)
     (project.root / "code.py").touch()
     project.commit()
@@ -210,9 +211,16 @@ def test_what_counts_is_the_recipe_on_committed_code(place, monkeypatch):
     monkeypatch.chdir(project.root)
     start = project.run("git", "rev-parse", "HEAD").strip()
 
-    def experiment(name, changes, code=""):
+    def experiment(name, changes, code="", stages=("download", "split", "train_baseline")):
         """Leave what DVC leaves of a finished experiment."""
         project.change(changes)
+        given = dict(leaves(YAML(typ="safe").load(project.root / "params.yaml")))
+        lock = {
+            stage: {"params": {"params.yaml": {key: given[key] for key in parameters(ROOT, stage)}}}
+            for stage in stages
+        }
+        (project.root / "dvc.lock").write_text(json.dumps({"stages": lock}))
+        project.run("git", "add", "dvc.lock")
         (project.root / "code.py").write_text(code)
         project.run("git", "commit", "-qam", f"{name}, on a GPU" if "2" in name else "dvc")
         project.run("git", "update-ref", f"refs/exps/{start[:2]}/{start[2:]}/{name}", "HEAD")
@@ -224,16 +232,18 @@ def test_what_counts_is_the_recipe_on_committed_code(place, monkeypatch):
     experiment("small-3", {**params, "seed": 3, "train": {"arch": "cnn3", "epochs": 3}})
     experiment("small-4", {**params, "seed": 4}, code="edited")
     experiment("small-other-1", {**params, "seed": 5})
+    experiment("small-5", {**params, "seed": 5}, stages=("download", "split"))
     recipe = load_recipe("small")
     found = {one.name: one for one in finished("small", recipe)}
-    assert set(found) == {"small-1", "small-2", "small-3", "small-4"}
+    assert set(found) == {f"small-{number}" for number in range(1, 6)}
     assert {one.commit for one in found.values()} == {start[:10]}
-    assert [one.seed for one in found.values()] == [1, 2, 3, 4]
+    assert [one.seed for one in found.values()] == [1, 2, 3, 4, 5]
     assert found["small-2"].machine == "a GPU" != found["small-1"].machine
     reasons = [unfit(recipe, one) for one in found.values()]
     assert reasons[:2] == ["", ""]
     assert reasons[2].startswith("its train.epochs is neither the recipe's")
     assert reasons[3] == "it ran with an edit of code.py that is in no commit"
+    assert reasons[4] == "train_baseline did not run with these parameters"
 
 
 def take_from_cache(project: Project, revision: str, folder: Path) -> None:
