@@ -25,7 +25,7 @@ from classifier.base.errors import UserError
 from classifier.base.files import whole, write_text
 from classifier.base.params import Params, load_params
 from classifier.commands import sweep_node
-from classifier.commands.git import checked_name, edited, experiment_ref, git
+from classifier.commands.git import checked_name, edited, experiment_ref, git, unrun
 from classifier.commands.sweep_node import Experiment, Outcome, Slot, Sweep
 
 TRIES = 3  # of an experiment whose node or worker was lost
@@ -133,15 +133,16 @@ def finished(experiment: Experiment, commit: str) -> bool:
     """Whether the commit has this experiment.
 
     Raises:
-        UserError: it has another experiment of this name.
+        UserError: it has another experiment of this name, or of some stages alone.
     """
     ref = experiment_ref(commit, experiment.name)
     if not git("for-each-ref", ref).strip():
         return False
     wanted = overridden(git("show", f"{commit}:params.yaml").encode(), experiment.overrides)
-    if wanted != overridden(git("show", f"{ref}:params.yaml").encode(), ()):
+    other = wanted != overridden(git("show", f"{ref}:params.yaml").encode(), ())
+    if reason := "with other parameters" if other else unrun(ref):
         raise UserError(
-            f"{experiment.name} exists with other parameters: choose another name, or type "
+            f"{experiment.name} exists, but {reason}: choose another name, or type "
             f"dvc exp remove {experiment.name}"
         )
     return True

@@ -21,12 +21,13 @@ from classifier.commands.sweep import (
     Progress,
     clean_commit,
     expand,
+    finished,
     reach,
     schedule,
     slots,
 )
 from classifier.commands.sweep_node import Experiment, Outcome, Slot, Sweep, work
-from tests.projects import Project, new_project
+from tests.projects import Project, clean_process, new_project
 
 pytest.importorskip("ray", reason="requirements-cluster.txt is not installed")
 
@@ -97,7 +98,7 @@ def test_four_experiments_on_two_nodes_are_those_of_a_sequence(project, cluster,
 
     assert "starting" not in sweep(project, cluster.client, "-n", "a", "-S", "seed=range(1,5)")
     wrong = sweep(project, cluster.client, "-n", "a", "-S", "seed=range(2,5)", fails=True)
-    assert "a-1 exists with other parameters" in wrong
+    assert "a-1 exists, but with other parameters" in wrong
 
     (tmp_path / "sequence").mkdir()
     sequence = project.clone(tmp_path / "sequence")
@@ -240,6 +241,20 @@ def test_a_dirty_tree_is_refused_naming_the_files(project, monkeypatch):
     (project.root / "new.py").touch()
     with pytest.raises(UserError, match=r"are not: params\.yaml, new\.py$"):
         clean_commit()
+
+
+@pytest.mark.slow
+def test_only_an_experiment_whose_stages_all_ran_has_ended_before(project, monkeypatch, tmp_path):
+    clean_process(monkeypatch, tmp_path / "home")
+    monkeypatch.chdir(project.root)
+    commit = project.run("git", "rev-parse", "HEAD").strip()
+    whole, checked = Experiment("a-1", ("seed=71",)), Experiment("a-2", ("seed=72",))
+    project.dvc("exp", "run", "--temp", "-n", "a-1", "-S", "seed=71")
+    project.dvc("exp", "run", "--temp", "-n", "a-2", "-S", "seed=72", "check")
+    assert finished(whole, commit)
+    assert not finished(Experiment("a-3", ("seed=73",)), commit)
+    with pytest.raises(UserError, match=r"^a-2 exists, but download did not run with these param"):
+        finished(checked, commit)
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
