@@ -28,6 +28,7 @@ from classifier.commands.git import machine_of
 
 METRICS = "metrics/evaluate.json"
 LEVEL = 0.05
+GAPS = 20  # more numbers than these are missing where they are dates, or seeds of one's own
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def gather(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[Run]:
 def unfinished(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[str]:
     """Name the experiments of a group that do not count, each with what DVC says of it.
 
-    An experiment that was killed may have left nothing but a gap in the numbers: `no a-2`.
+    An experiment that was killed may have left nothing but a gap in the numbers: `no a-2`, where
+    these gaps are few.
     """
     listed = [one for one in _listed(root, commits) if is_member(one["name"], prefix)]
     waiting = {one["name"]: _state(one) for one in listed}
@@ -105,7 +107,9 @@ def unfinished(prefix: str, *, root: Path = Path(), commits: int = 1) -> list[st
         waiting.pop(run.name, None)
     numbered = re.compile(rf"{re.escape(prefix)}-(\d+)")
     numbers = {int(found[1]) for one in listed if (found := numbered.fullmatch(one["name"]))}
-    gone = set(range(1, max(numbers, default=0))) - numbers
+    highest = max(numbers, default=0)
+    few = highest - len(numbers) <= GAPS
+    gone = set(range(1, highest)) - numbers if few else set()
     told = [f"{name} ({state})" for name, state in waiting.items()]
     return sorted([*told, *(f"no {prefix}-{number}" for number in gone)], key=_natural)
 

@@ -100,6 +100,20 @@ def test_runs_that_do_not_count_are_named_with_what_became_of_them(repository):
     assert max(map(len, shown.splitlines())) <= 100
 
 
+@pytest.mark.timeout(5)
+def test_numbers_that_do_not_count_from_one_have_no_gaps(monkeypatch):
+    """As dates and seeds of one's own."""
+    listed = [
+        {"name": name, "executor": None, "revs": []}
+        for name in ("a-20240517", "a-20240518", "b-1", "b-21", "c-1", "c-23")
+    ]
+    monkeypatch.setattr("classifier.commands.compare._listed", lambda root, commits: listed)
+    gaps = {
+        prefix: [one for one in unfinished(prefix) if one.startswith("no ")] for prefix in "abc"
+    }
+    assert gaps == {"a": [], "b": [f"no b-{number}" for number in range(2, 21)], "c": []}
+
+
 @pytest.mark.slow
 def test_parameters_and_metrics_come_from_their_own_files(repository):
     first = gather("low", root=repository)[0]
