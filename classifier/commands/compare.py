@@ -205,7 +205,13 @@ def table(
         cells.append(
             [row.model, _cell(row.a), _cell(row.b), f"{row.difference:+.4f}", interval, p_value]
         )
-    return "\n".join([*lines, aligned(cells), "", *(_sentence(names, row) for row in rows)])
+    sentences = [_sentence(names, row) for row in rows]
+    metric, shown = rows[0].metric, {row.model for row in rows}
+    for name, runs in zip(names, groups, strict=True):
+        has = {model for run in runs for model in run.metrics if metric in run.metrics[model]}
+        if alone := ", ".join(sorted(has - shown)):
+            sentences += wrap(f"{metric} only in {name}: {alone}", 100, subsequent_indent="  ")
+    return "\n".join([*lines, aligned(cells), "", *sentences])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

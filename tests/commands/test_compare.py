@@ -286,6 +286,17 @@ def test_no_difference_is_claimed_from_overlapping_groups():
     assert "no difference in accuracy can be told from these runs" in shown
 
 
+def test_a_model_that_only_one_group_has_is_named():
+    of_both, alone = {"accuracy": 0.7}, {"x": {"accuracy": 0.9}, "y": {"accuracy": 0.9}}
+    a = [Run("a-1", {"seed": 1}, {"baseline": of_both} | alone)]
+    b = [Run("b-1", {"seed": 1}, {"baseline": of_both, "x": {"loss": 0.5}})]
+    shown = table(("a", "b"), (a, b), compare(a, b)).splitlines()
+    assert [line for line in shown if "only in" in line] == ["accuracy only in a: x, y"]
+    shown = table(("b", "a"), (b, a), compare(b, a)).splitlines()
+    assert [line for line in shown if "only in" in line] == ["accuracy only in a: x, y"]
+    assert "only in" not in table(("a", "b"), (a, a), compare(a, a))
+
+
 def test_an_unknown_metric_is_told_what_there_is():
     with pytest.raises(UserError, match=r"'f1'.*accuracy"):
         compare(group(0.7), group(0.8), metric="f1")
