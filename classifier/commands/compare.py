@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -188,12 +189,7 @@ def table(
     changes = f"{names[1]} against {names[0]}: {changes or 'the same parameters'}"
     lines += [*wrap(changes, width=100, subsequent_indent="  "), ""]
 
-    machines = [sorted({run.machine for run in runs if run.machine}) for runs in groups]
-    if all(machines) and machines[0] != machines[1]:
-        kinds = "; ".join(
-            f"{name} on {', '.join(kind)}" for name, kind in zip(names, machines, strict=True)
-        )
-        warning = f"different kinds of machine, which may explain a difference: {kinds}"
+    if warning := _machines(names, groups):
         lines[-1:] = [*wrap(warning, 100, subsequent_indent="  "), ""]
 
     cells = [["", *names, "difference", "95 % interval", "p (Holm)"]]
@@ -307,6 +303,21 @@ def _welch(row: Row, a: list[float], b: list[float]) -> Row:
         result = ttest_ind(b, a, equal_var=False)
     low, high = map(float, result.confidence_interval(0.95))
     return replace(row, low=low, high=high, p_value=float(result.pvalue))
+
+
+def _machines(names: tuple[str, str], groups: tuple[list[Run], list[Run]]) -> str:
+    """Say on which kinds of machine each group ran; nothing where their shares are the same."""
+    a, b = ([run.machine or "an unknown machine" for run in runs] for runs in groups)
+    if sorted(a * len(b)) == sorted(b * len(a)):
+        return ""
+    kinds = []
+    for name, group in zip(names, (a, b), strict=True):
+        shares = (f"{kind} ({counted(n, 'run')})" for kind, n in sorted(Counter(group).items()))
+        kinds.append(f"{name} on {', '.join(shares)}")
+    perhaps = "perhaps " if "an unknown machine" in [*a, *b] else ""
+    return (
+        f"{perhaps}different kinds of machine, which may explain a difference: {'; '.join(kinds)}"
+    )
 
 
 def _cell(summary: Summary) -> str:

@@ -307,14 +307,40 @@ def test_one_run_is_singular():
     assert shown.startswith("a: 1 run\nb: 2 runs that differ in seed\n")
 
 
-def test_groups_that_ran_on_different_machines_are_told_so():
-    groups = [[replace(one, machine="a CPU with avx2") for one in group(0.7, 0.8)]]
-    groups.append([replace(one, machine="a CPU with amx_bf16") for one in group(0.7, 0.81)])
-    shown = table(("a", "b"), tuple(groups), compare(*groups))
-    assert "different kinds of machine" in shown
-    assert "a on a CPU with avx2; b on a CPU with amx_bf16" in " ".join(shown.split())
-    same = groups[0], groups[0]
-    assert "different kinds" not in table(("a", "b"), same, compare(*same))
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (
+            ["a CPU with avx2"] * 2,
+            ["a CPU with amx_bf16"] * 2,
+            "same parameters different kinds of machine, which may explain a difference: "
+            "a on a CPU with avx2 (2 runs); b on a CPU with amx_bf16 (2 runs)",
+        ),
+        (
+            ["C", "C", "D"],
+            ["C", "D", "D"],
+            "a on C (2 runs), D (1 run); b on C (1 run), D (2 runs)",
+        ),
+        (
+            ["C", "C"],
+            ["", ""],
+            "perhaps different kinds of machine, which may explain a difference: ",
+        ),
+        (["C", "C"], ["", "D"], "b on D (1 run), an unknown machine (1 run)"),
+        (["C", "C"], ["C", "C", "C"], ""),
+        (["C", "D"], ["D", "C", "C", "D"], ""),
+        (["", ""], ["", "", ""], ""),
+    ],
+)
+def test_groups_that_ran_on_different_machines_are_told_so(a, b, said):
+    groups = tuple(
+        [replace(run(f"x-{i}", 0.7 + i / 100, seed=i), machine=one) for i, one in enumerate(kinds)]
+        for kinds in (a, b)
+    )
+    shown = table(("a", "b"), groups, compare(*groups))
+    assert said in " ".join(shown.split())
+    assert ("different kinds" in shown) == bool(said)
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 def test_differing_parameters():
