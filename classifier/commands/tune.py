@@ -49,12 +49,18 @@ def run(options: Namespace) -> None:
     name = checked_name(options.name)
     if options.model not in MODELS:
         raise UserError(f"--model is {options.model!r}, allowed: {', '.join(MODELS)}")
-    space = dict(map(parsed, options.over))
+    space: dict[str, BaseDistribution] = {}
+    for key, range_ in map(parsed, options.over):
+        if key in space:
+            raise UserError(f"--over: {key} has more than one range")
+        space[key] = range_
     check_values(space, options.model)
     check_committed()
     study = search(name, options.trials, options.model, space)
     if not any(trial.value is not None for trial in study.trials):
-        raise UserError("every trial diverged: lower the learning rates")
+        raise UserError(
+            "every trial diverged or was refused: lower the learning rates, or change the ranges"
+        )
     best = study.best_trial
     picture = PICTURES / f"tune_{name}.png"
     draw(study, picture)
@@ -75,12 +81,13 @@ def search(name: str, trials: int, model: str, space: Mapping[str, "BaseDistribu
             study.sampler = optuna.samplers.TPESampler(seed=number)
             asked = study.ask(dict(space))
             print(f"{one}: {said(asked.params)}", flush=True)
-            if ran(one, model, asked.params):
+            conflict = refused(asked.params)
+            if not conflict and ran(one, model, asked.params):
                 done = finished(one, model, space)
             # Told either way: else it would count as one that still runs.
             study.tell(asked, state=optuna.trial.TrialState.FAIL)
         if not done:
-            print(f"{one} diverged", flush=True)
+            print(f"{one} {conflict or 'diverged'}", flush=True)
             continue
         try:
             told = {"params": done[0], "value": done[1], "user_attrs": {"name": one}}
@@ -91,6 +98,15 @@ def search(name: str, trials: int, model: str, space: Mapping[str, "BaseDistribu
             ) from error
         print(f"{one}: validation loss {done[1]:.4f}", flush=True)
     return study
+
+
+def refused(values: Mapping[str, Any]) -> str:
+    """Say why params.yaml allows no such values together, each of which it allows alone."""
+    try:
+        check(changed(read(PARAMS), dict(values)), Params, PARAMS)
+    except UserError as error:
+        return f"is refused: {error}"
+    return ""
 
 
 def ran(name: str, model: str, values: Mapping[str, Any]) -> bool:

@@ -49,6 +49,27 @@ def test_a_search_that_was_interrupted_asks_what_it_would_have_asked(answers):
     assert answers == undisturbed
 
 
+def test_values_that_only_together_are_wrong_fail_and_the_search_goes_on(answers, capsys):
+    over = [*OVER, "train.epochs=int(2,9)", "train.warmup=int(0,8)"]
+    searched(20, over)
+    said = capsys.readouterr().out
+    assert "refused: params.yaml: train.epochs is " in said
+    assert len(answers) + said.count("refused") + said.count("diverged") == 20
+    assert all(values["train.warmup"] < values["train.epochs"] for values, _ in answers.values())
+    undisturbed = dict(answers)
+    for name in list(undisturbed)[4:]:
+        del answers[name]
+    searched(20, over)
+    assert answers == undisturbed
+
+
+def test_a_search_whose_trials_all_fail_ends_with_a_line(answers):
+    over = ["train.epochs=int(2,3)", "train.warmup=int(4,8)"]
+    with pytest.raises(UserError, match=r"^every trial diverged or was refused: [^\n]*$"):
+        tune.run(Namespace(name="t", trials=3, model="augmented", over=over))
+    assert not answers
+
+
 def test_a_search_finds_lower_losses_than_its_first_questions(answers):
     best = searched(40).best_trial
     assert best.params["train.optimizer"] == "adam"
@@ -93,6 +114,13 @@ def test_a_wrong_range_is_told_in_a_line_before_anything_runs(answers, over, sai
         tune.run(Namespace(name="t", trials=1, model="augmented", over=[over]))
     assert str(told.value).startswith(said)
     assert "\n" not in str(told.value)
+    assert not answers
+
+
+def test_two_ranges_of_one_key_are_refused(answers):
+    over = [OVER[0], OVER[1], "train.learning_rate=float(0,1)"]
+    with pytest.raises(UserError, match=r"^--over: train.learning_rate has more than one range$"):
+        tune.run(Namespace(name="t", trials=1, model="augmented", over=over))
     assert not answers
 
 
