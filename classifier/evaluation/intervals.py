@@ -99,9 +99,9 @@ def _lowest_mean(hits: NDArray, n: NDArray) -> float:
         return 0.0
 
     def likeliest(pull: float) -> NDArray:
-        # Of the likelihood less pull times the sum: a quadratic equation for each.
-        half = pull + n
-        return 2 * hits / (half + np.sqrt(half**2 - 4 * pull * hits))
+        # Of the likelihood less pull times the sum: a quadratic equation for each, its discriminant
+        # as a sum of what is never negative.
+        return 2 * hits / (pull + n + np.sqrt((pull - n) ** 2 + 4 * pull * (n - hits)))
 
     def outside(pull: float) -> float:
         p = likeliest(pull)

@@ -306,6 +306,13 @@ def test_a_mean_of_proportions_reaches_as_far_as_its_smallest_class_is_unknown()
     assert (none.value, none.low, none.high) == (0, 0, pytest.approx(1 - found.low))
 
 
+@pytest.mark.filterwarnings("error")  # stricter: numpy only warns of a root of less than nothing
+def test_a_mean_of_proportions_has_an_interval_where_all_is_right_however_many_there_are():
+    for n in range(1, 2000):
+        found = mean_of_proportions(np.array([n, n]), np.array([n, n]))
+        assert 0 < found.low < found.high == 1
+
+
 def test_a_class_that_is_never_called_has_a_precision_of_zero_without_doubt():
     found = mean_of_proportions(np.array([8, 0]), np.array([10, 0]))
     one = proportion(8, 10)
